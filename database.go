@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/systempromptio/scheduler/migrations"
+	"github.com/systempromptio/scheduler/river/leader"
+	"github.com/systempromptio/scheduler/sql"
+)
+
+var (
+	// ErrStandby: the server is in recovery and cannot be written to.
+	ErrStandby = errors.New("the server is a read-only standby")
+
+	// ErrSchema: the scheduler's schema is missing, old, newer than this build knows,
+	// or half migrated.
+	ErrSchema = errors.New("the schema does not fit")
+
+	// ErrPooled: the lock session would go through a pooler in transaction mode.
+	ErrPooled = leader.ErrPooled
+
+	// ErrUnsupportedServer: the server is older than PostgreSQL 14, which lacks
+	// idle_session_timeout.
+	ErrUnsupportedServer = errors.New("the server is too old")
+)
+
+const (
+	serverVersionMin = 140000
+
+	connectTimeout = 5 * time.Second
+	retryInterval  = time.Second
+	// sayEvery is how often a wait for the database is mentioned in the log.
+	sayEvery = 30 * time.Second
+)
+
+// prepare waits for the database and refuses one that will not do, before
+// anything is changed.
+func (s *Scheduler) prepare(ctx context.Context, config *pgx.ConnConfig) error {
+	conn, err := s.waitForDatabase(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+
+	state, err := s.statements.DatabaseState(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := checkServer(config, state); err != nil {
+		return err
+	}
+	if err := leader.CheckSession(ctx, config, s.statements); err != nil {
+		if errors.Is(err, leader.ErrPooled) {
+			return fmt.Errorf("%s: %w; the leader's lock needs a session of its own: set leader_database_url (SCHEDULER_LEADER_DATABASE_URL) to a direct connection to this database", address(config), err)
+		}
+		return err
+	}
+	if s.config.Migrate {
+		if _, err := MigrateUp(ctx, s.migrateConfig(config)); err != nil {
+			return err
+		}
+	}
+	return checkSchema(ctx, conn, s.statements)
+}
+
+func (s *Scheduler) migrateConfig(config *pgx.ConnConfig) MigrateConfig {
+	return MigrateConfig{DatabaseURL: config.ConnString(), Schema: s.config.Schema, Logger: s.config.Logger}
+}
+
+// waitForDatabase connects, for as long as it takes if the server cannot be
+// reached or is starting. What it refuses for good is returned at once.
+func (s *Scheduler) waitForDatabase(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	var said time.Time
+	for {
+		conn, err := connect(ctx, config)
+		if err == nil {
+			if !said.IsZero() {
+				s.config.Logger.InfoContext(ctx, "the database is there")
+			}
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if !isTransient(err) {
+			return nil, err
+		}
+		if time.Since(said) > sayEvery {
+			said = time.Now()
+			s.config.Logger.WarnContext(ctx, "waiting for the database; going on when it is there", slog.String("database", address(config)), slog.Any("error", err))
+		}
+		timer := time.NewTimer(retryInterval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config.Copy())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", address(config), err)
+	}
+	return conn, nil
+}
+
+// isTransient says whether a failed connection is worth another try: the server
+// did not answer, or said that it cannot take connections now. SQLSTATE classes
+// 08, 53 and 57 (PostgreSQL, appendix A).
+func isTransient(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		var parseErr *pgconn.ParseConfigError
+		return !errors.As(err, &parseErr)
+	}
+	switch pgErr.Code[:2] {
+	case "08", "53", "57":
+		return true
+	}
+	return false
+}
+
+func checkServer(config *pgx.ConnConfig, state sql.DatabaseState) error {
+	if state.InRecovery {
+		return fmt.Errorf("%s: %w: connect to the primary, for example with several hosts and target_session_attrs=read-write", address(config), ErrStandby)
+	}
+	if state.ServerVersion < serverVersionMin {
+		return fmt.Errorf("%s: %w: PostgreSQL %d.%d; 14 is the oldest that works", address(config), ErrUnsupportedServer,
+			state.ServerVersion/10000, state.ServerVersion%10000)
+	}
+	return nil
+}
+
+// checkSchema says whether this build works with the schema.
+func checkSchema(ctx context.Context, conn *pgx.Conn, statements *sql.Statements) error {
+	status, err := readStatus(ctx, conn, statements)
+	if err != nil {
+		return err
+	}
+	return status.check(statements.Schema())
+}
+
+func readStatus(ctx context.Context, conn *pgx.Conn, statements *sql.Statements) (MigrationStatus, error) {
+	latest, err := migrations.Latest()
+	if err != nil {
+		return MigrationStatus{}, err
+	}
+	riverLatest, err := riverLatestVersion()
+	if err != nil {
+		return MigrationStatus{}, err
+	}
+	status := MigrationStatus{Schema: statements.Schema(), Wanted: int64(latest), RiverWanted: riverLatest}
+	state, err := statements.DatabaseState(ctx, conn)
+	if err != nil {
+		return status, err
+	}
+	status.Exists = state.SchemaExists
+	if state.RiverMigrated {
+		if status.RiverVersion, err = statements.RiverVersion(ctx, conn); err != nil {
+			return status, err
+		}
+	}
+	if !state.Migrated {
+		return status, nil
+	}
+	status.Version, status.Dirty, err = statements.SchemaVersion(ctx, conn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return status, nil
+	}
+	if err != nil || status.Version < status.Wanted || status.Dirty {
+		return status, err
+	}
+	status.OldestCompatible, err = statements.OldestCompatibleVersion(ctx, conn)
+	return status, err
+}
+
+// riverLatestVersion is the version of River's schema that this build works with.
+func riverLatestVersion() (int, error) {
+	migrator, err := rivermigrate.New(riverpgxv5.New(nil), nil)
+	if err != nil {
+		return 0, fmt.Errorf("River's migrations: %w", err)
+	}
+	latest := 0
+	for _, migration := range migrator.AllVersions() {
+		latest = max(latest, migration.Version)
+	}
+	return latest, nil
+}
+
+// address is what an error may say of a connection: no password.
+func address(config *pgx.ConnConfig) string {
+	return fmt.Sprintf("database %q at %s:%d as user %q", config.Database, config.Host, config.Port, config.User)
+}
+
+func closeConn(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	// Only reading was done; the socket is closed in any case.
+	_ = conn.Close(ctx)
+}

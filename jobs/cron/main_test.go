@@ -1,0 +1,47 @@
+package cron_test
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/systempromptio/scheduler/jobs/cron"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// zones are the zones of the property tests: those whose clocks do what others
+// do not, and plain ones.
+var zones = []string{
+	"UTC", "America/New_York", "Europe/Berlin", "Europe/Dublin", "Europe/London",
+	"Asia/Beirut", "Africa/Cairo", "Africa/Casablanca", "Africa/El_Aaiun", "Africa/Monrovia",
+	"Africa/Sao_Tome", "Africa/Juba", "Africa/Windhoek", "America/Havana", "America/Santiago",
+	"America/Sao_Paulo", "America/Asuncion", "America/Caracas", "America/St_Johns", "America/Nuuk",
+	"America/Scoresbysund", "America/Anchorage", "America/Argentina/San_Luis", "America/Guyana",
+	"America/Montevideo", "Antarctica/Casey", "Antarctica/Troll", "Antarctica/Vostok",
+	"Antarctica/Macquarie", "Asia/Amman", "Asia/Dhaka", "Asia/Gaza", "Asia/Kathmandu", "Asia/Kolkata",
+	"Asia/Pyongyang", "Asia/Tehran", "Asia/Tokyo", "Asia/Dili", "Australia/Lord_Howe",
+	"Australia/Adelaide", "Atlantic/Azores", "Europe/Istanbul", "Europe/Lisbon", "Europe/Moscow",
+	"Europe/Samara", "Europe/Volgograd", "Pacific/Apia", "Pacific/Auckland", "Pacific/Chatham",
+	"Pacific/Easter", "Pacific/Fiji", "Pacific/Kiritimati", "Pacific/Kwajalein", "Pacific/Norfolk",
+	"Pacific/Tongatapu", "Pacific/Enderbury",
+}
+
+func location(t testing.TB, name string) *time.Location {
+	t.Helper()
+	loc, err := cron.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loc
+}
+
+func parse(t testing.TB, text, zone string) *cron.Schedule {
+	t.Helper()
+	s, err := cron.Parse(text, cron.Options{Location: location(t, zone), Name: "job"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

@@ -1,0 +1,71 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrUnknownJob: no job of that name is registered.
+	ErrUnknownJob = errors.New("unknown job")
+
+	// ErrInvalidJob: a job's definition breaks the contract.
+	ErrInvalidJob = errors.New("invalid job")
+
+	// ErrDuplicateJob: a job of that name is registered already.
+	ErrDuplicateJob = errors.New("duplicate job")
+
+	// ErrInvalidSchedule: a schedule or its time zone cannot be read.
+	ErrInvalidSchedule = errors.New("invalid schedule")
+
+	// ErrInvalidParameter: a parameter is unknown, of the wrong type or out of
+	// range. The error is a [*ParameterError].
+	ErrInvalidParameter = errors.New("invalid job parameter")
+
+	// ErrAppValue: the application's value does not have the type that a job asked
+	// for.
+	ErrAppValue = errors.New("application value of the wrong type")
+)
+
+// ParameterError names the parameter that was refused. errors.Is with
+// [ErrInvalidParameter] holds.
+type ParameterError struct {
+	// Job is the job's name; empty where a definition is checked on its own.
+	Job string
+	// Parameter is the parameter's name.
+	Parameter string
+	// Reason says what is wrong and what would be right.
+	Reason string
+}
+
+func (e *ParameterError) Error() string {
+	if e.Job == "" {
+		return fmt.Sprintf("parameter %q: %s", e.Parameter, e.Reason)
+	}
+	return fmt.Sprintf("job %q: parameter %q: %s", e.Job, e.Parameter, e.Reason)
+}
+
+// Unwrap makes errors.Is with [ErrInvalidParameter] hold.
+func (e *ParameterError) Unwrap() error { return ErrInvalidParameter }
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+
+func (e *permanentError) Unwrap() error { return e.err }
+
+// Permanent marks an error that another attempt cannot mend: the run is
+// cancelled at once. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err: err}
+}
+
+// IsPermanent says whether err, or an error that it wraps, was marked with
+// [Permanent].
+func IsPermanent(err error) bool {
+	var permanent *permanentError
+	return errors.As(err, &permanent)
+}

@@ -1,0 +1,106 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Run is one execution of a job, as handed to it. Its fields are set by the
+// scheduler and only read by the job.
+type Run struct {
+	// ID is the key of the run's row in the ledger.
+	ID int64
+
+	// Job is the job's name.
+	Job string
+
+	// Tick is the time that the run is for: the scheduled time, or, for a manual
+	// run, the time it was asked for.
+	Tick time.Time
+
+	// Trigger says why the run exists.
+	Trigger Trigger
+
+	// Attempt counts from 1.
+	Attempt int
+
+	// MaxAttempts is the last attempt there will be.
+	MaxAttempts int
+
+	// Now is the database's clock when the attempt began. Rules about age use it
+	// and never the clock of the replica.
+	Now time.Time
+
+	// DryRun is set if the run must change nothing and only report. Whatever a
+	// transaction of a dry run changes is rolled back.
+	DryRun bool
+
+	// Parameters holds a value for every parameter of the definition.
+	Parameters Parameters
+
+	// Logger carries the job's name, the run's id and the attempt.
+	Logger *slog.Logger
+
+	// Schema is the scheduler's own schema. Jobs rarely need it.
+	Schema string
+
+	// Tx is the transaction of a [TxJob], at isolation level READ COMMITTED and
+	// with the application's own search_path; nil for a [BatchJob].
+	Tx pgx.Tx
+
+	// Cursor is what the last committed batch stored; nil at the start of a run.
+	Cursor json.RawMessage
+
+	// Done holds what earlier batches of the run, of this attempt or another,
+	// committed.
+	Done Targets
+
+	// Beginner opens transactions beside the run's own ones, for reading and for
+	// keeping notes. They are neither fenced nor part of the record.
+	Beginner interface {
+		Begin(ctx context.Context) (pgx.Tx, error)
+	}
+
+	// ProgressFunc receives what Progress is told; nil means nobody listens.
+	ProgressFunc func(ctx context.Context, progress Progress)
+
+	// App is the value that the program gave the scheduler for its jobs; nil if it
+	// gave none. Use [App] for typed access.
+	App any
+}
+
+// Progress says how far a run is. It is shown to people; the record is in the
+// result.
+type Progress struct {
+	// Done is the number of rows, or other units, done so far.
+	Done int64 `json:"done"`
+	// Total is the number expected; zero if unknown.
+	Total int64 `json:"total,omitempty"`
+	// Message is one line for people.
+	Message string `json:"message,omitempty"`
+}
+
+// Progress reports how far the run is. It is cheap to call often: reports that
+// follow each other closely are dropped. It never fails; a report that could
+// not be stored is lost.
+func (r *Run) Progress(ctx context.Context, progress Progress) {
+	if r.ProgressFunc != nil {
+		r.ProgressFunc(ctx, progress)
+	}
+}
+
+// App gives typed access to the value that the program handed to the scheduler
+// for its jobs. T may be an interface that the value implements. The error
+// wraps [ErrAppValue].
+func App[T any](run *Run) (T, error) {
+	value, ok := run.App.(T)
+	if !ok {
+		return value, fmt.Errorf("job %q needs an application value of type %T, the program gave %T: %w; set App in the scheduler's Config", run.Job, *new(T), run.App, ErrAppValue)
+	}
+	return value, nil
+}

@@ -1,0 +1,4 @@
+DROP TABLE retention_candidates;
+DROP TABLE leadership;
+DROP TABLE job_runs;
+DROP TABLE job_definitions;

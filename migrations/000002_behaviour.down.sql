@@ -1,0 +1,13 @@
+DROP FUNCTION oldest_compatible_version();
+DROP TRIGGER scheduler_ledger_delete ON river_job;
+DROP TRIGGER scheduler_ledger_update ON river_job;
+DROP TRIGGER scheduler_ledger_insert ON river_job;
+DROP FUNCTION job_runs_follow_river();
+DROP TRIGGER wake ON job_definitions;
+DROP FUNCTION job_definitions_wake();
+DROP TRIGGER replan ON job_definitions;
+DROP FUNCTION job_definitions_replan();
+DROP FUNCTION wake_leader();
+DROP FUNCTION join_fleet(boolean);
+DROP FUNCTION wait_for_leader_lock();
+DROP FUNCTION lock_key();

@@ -1,0 +1,218 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/sql"
+)
+
+const (
+	// HeartbeatIntervalDefault is how often a leader proves that it lives.
+	HeartbeatIntervalDefault = 500 * time.Millisecond
+
+	// HeartbeatTimeoutDefault bounds a heartbeat. Interval and timeout together
+	// must stay below the session's idle_session_timeout of 2 s.
+	HeartbeatTimeoutDefault = time.Second
+
+	backoffMin = 50 * time.Millisecond
+	backoffMax = 2 * time.Second
+)
+
+// LeadFunc is what a leader does in its term. It returns when ctx ends or when
+// the term is lost.
+type LeadFunc func(ctx context.Context, term *Term) error
+
+// Config configures an [Elector].
+type Config struct {
+	// ConnConfig says how to connect the lock session. Required. It must lead to a
+	// real session: see [CheckSession].
+	ConnConfig *pgx.ConnConfig
+
+	// Statements are the statements for the scheduler's schema. Required.
+	Statements *sql.Statements
+
+	// ReplicaID identifies this process start. Required, at most 50 characters,
+	// since it travels in application_name.
+	ReplicaID string
+
+	// Logger is required.
+	Logger *slog.Logger
+}
+
+// ReplicaIDMax is the length up to which the server keeps a replica's id in
+// application_name (63 bytes with our prefix).
+const ReplicaIDMax = 50
+
+// Elector takes part in the election for one replica.
+type Elector struct {
+	config   Config
+	presence *Presence
+	joined   bool
+}
+
+// New checks the configuration. It does not connect.
+func New(config Config) (*Elector, error) {
+	switch {
+	case config.ConnConfig == nil:
+		return nil, errors.New("leader: ConnConfig is required")
+	case config.Statements == nil:
+		return nil, errors.New("leader: Statements is required")
+	case config.Logger == nil:
+		return nil, errors.New("leader: Logger is required")
+	case config.ReplicaID == "" || len(config.ReplicaID) > ReplicaIDMax:
+		return nil, fmt.Errorf("leader: ReplicaID %q must have 1 to %d characters", config.ReplicaID, ReplicaIDMax)
+	}
+	return &Elector{config: config, presence: newPresence()}, nil
+}
+
+// Presence tells whether this replica can prove that it is alive.
+func (e *Elector) Presence() *Presence { return e.presence }
+
+// Run takes part in the election until ctx ends, and calls lead in each term that
+// this replica wins. It reconnects for ever, with one line in the log when the
+// session is lost and one when it is back. When it returns, the session is
+// closed: another replica leads. The presence lock is given up with it; a replica
+// that still has runs to finish calls [Elector.HoldPresence] next.
+func (e *Elector) Run(ctx context.Context, lead LeadFunc) {
+	backoff := backoffMin
+	connected := true
+	for ctx.Err() == nil {
+		s, err := e.open(ctx)
+		if err == nil {
+			if !connected {
+				e.config.Logger.InfoContext(ctx, "the lock session is back")
+			}
+			connected, backoff = true, backoffMin
+			err = e.participate(ctx, s, lead)
+			if ctx.Err() == nil {
+				e.presence.lost()
+			}
+			s.close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if connected {
+			e.config.Logger.WarnContext(ctx, "the lock session is lost; runs of this replica are cancelled, connecting again", slog.Any("error", err))
+			connected = false
+		}
+		sleep(ctx, backoff/2+rand.N(backoff/2))
+		backoff = min(2*backoff, backoffMax)
+	}
+}
+
+// HoldPresence keeps the presence lock, and nothing else, until ctx ends: for a
+// replica that leaves and still finishes its runs. It returns early if the lock
+// cannot be taken or kept.
+func (e *Elector) HoldPresence(ctx context.Context) error {
+	defer e.presence.lost()
+	s, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		beatCtx, cancel := context.WithTimeout(ctx, HeartbeatTimeoutDefault)
+		_, err := e.config.Statements.BackendPID(beatCtx, s.conn)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("keep the presence lock: %w", err)
+		}
+		sleep(ctx, HeartbeatIntervalDefault)
+	}
+}
+
+// open connects a session and takes the presence lock.
+func (e *Elector) open(ctx context.Context) (*session, error) {
+	s, refused, err := connect(ctx, e.config.ConnConfig, e.config.Statements, e.config.ReplicaID)
+	if err != nil {
+		return nil, err
+	}
+	if !e.joined {
+		for _, err := range refused {
+			e.config.Logger.WarnContext(ctx, "the server refuses a setting of the lock session; a dead leader may be noticed later", slog.Any("error", err))
+		}
+	}
+	openCtx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	state, err := e.config.Statements.DatabaseState(openCtx, s.conn)
+	if err == nil && state.InRecovery {
+		err = errors.New("the server is a standby; waiting for the primary")
+	}
+	if err == nil {
+		err = e.config.Statements.JoinFleet(openCtx, s.conn, !e.joined)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	e.joined = true
+	e.presence.gained()
+	return s, nil
+}
+
+// participate waits for the leader's lock and leads one term. It returns when the
+// session must be given up, which includes the end of a term.
+func (e *Elector) participate(ctx context.Context, s *session, lead LeadFunc) error {
+	for {
+		waitCtx, cancel := context.WithTimeout(ctx, lockWait+HeartbeatTimeoutDefault)
+		acquired, err := e.config.Statements.WaitForLeaderLock(waitCtx, s.conn)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if acquired {
+			return e.leadTerm(ctx, s, lead)
+		}
+	}
+}
+
+func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error {
+	term := &Term{
+		session:    s.conn,
+		statements: e.config.Statements,
+		waitFunc:   s.wait,
+		lostFunc:   s.conn.IsClosed,
+		timeout:    HeartbeatTimeoutDefault,
+	}
+	beginCtx, cancel := context.WithTimeout(ctx, HeartbeatTimeoutDefault)
+	number, now, err := e.config.Statements.BeginTerm(beginCtx, s.conn, e.config.ReplicaID)
+	cancel()
+	if err != nil {
+		return err
+	}
+	term.Number = number
+	term.Saw(now)
+
+	termCtx, endTerm := context.WithCancel(ctx)
+	defer endTerm()
+	e.config.Logger.InfoContext(ctx, "leading", slog.Int64("term", number))
+	err = lead(termCtx, term)
+	if ctx.Err() != nil {
+		e.config.Logger.InfoContext(ctx, "leaving the leadership", slog.Int64("term", number))
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the leader's work returned")
+	}
+	return fmt.Errorf("term %d ended: %w", number, err)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,116 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/systempromptio/scheduler/sql"
+)
+
+const (
+	// connectTimeout bounds one attempt to open a session.
+	connectTimeout = 5 * time.Second
+
+	// closeTimeout bounds the goodbye to the server; the socket is closed after it
+	// in any case.
+	closeTimeout = time.Second
+
+	// lockWait is the server-side bound in wait_for_leader_lock().
+	lockWait = 900 * time.Millisecond
+)
+
+// sessionSettings make the server give up a session that nobody is behind. Only
+// idle_session_timeout decides how fast a frozen or cut-off leader is replaced;
+// the others close the gaps in which a session is not idle. Where a server
+// refuses one, the others still hold.
+var sessionSettings = []struct{ name, value string }{
+	{"idle_session_timeout", "2s"},
+	{"idle_in_transaction_session_timeout", "2s"},
+	{"statement_timeout", "5s"},
+	{"lock_timeout", "900ms"},
+	{"client_connection_check_interval", "1s"},
+	{"tcp_keepalives_idle", "1"},
+	{"tcp_keepalives_interval", "1"},
+	{"tcp_keepalives_count", "1"},
+	{"tcp_user_timeout", "2000"},
+}
+
+// applicationName is what the view replicas takes the replica's id from.
+func applicationName(replicaID string) string { return "scheduler/" + replicaID }
+
+// session is the lock session: one connection, used by one goroutine at a time.
+type session struct {
+	conn       *pgx.Conn
+	statements *sql.Statements
+	// notified is set by the connection's handler when a notification arrives.
+	notified *atomic.Bool
+}
+
+// connect opens a session with its own settings. Settings that the server refuses
+// are returned, not fatal.
+func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statements, replicaID string) (*session, []error, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+
+	s := &session{statements: statements, notified: new(atomic.Bool)}
+	config := base.Copy()
+	config.RuntimeParams["application_name"] = applicationName(replicaID)
+	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { s.notified.Store(true) }
+	// The session outlives no schema change: describe each statement once, but keep
+	// no server-side plans that a migration would break.
+	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect the lock session: %w", err)
+	}
+	s.conn = conn
+
+	var refused []error
+	for _, setting := range sessionSettings {
+		if err := statements.SetSetting(ctx, conn, setting.name, setting.value); err != nil {
+			if conn.IsClosed() {
+				return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
+			}
+			refused = append(refused, err)
+		}
+	}
+	return s, refused, nil
+}
+
+// close says goodbye. It is the only way in which locks are given up.
+func (s *session) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	// The socket is closed even if the goodbye fails, and then the server notices.
+	_ = s.conn.Close(ctx)
+}
+
+// wait sleeps until a notification arrives or the time is over.
+func (s *session) wait(ctx context.Context, d time.Duration) (notified bool, err error) {
+	if s.notified.Swap(false) {
+		return true, nil
+	}
+	if d <= 0 {
+		return false, nil
+	}
+	waitCtx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	err = s.conn.PgConn().WaitForNotification(waitCtx)
+	if err == nil {
+		s.notified.Store(false)
+		return true, nil
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && !s.conn.IsClosed() {
+		return false, nil
+	}
+	return false, fmt.Errorf("wait for a notification: %w", err)
+}

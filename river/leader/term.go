@@ -1,0 +1,94 @@
+package leader
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/sql"
+)
+
+// Session is the part of the lock session that a term needs. The elector brings
+// the real one; tests may bring their own.
+type Session interface {
+	sql.Querier
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// Term is one period of leadership. Its methods run on the lock session and must
+// not be called concurrently. After an error that is no refusal by the server
+// (see [Term.Lost]) the term is over.
+type Term struct {
+	// Number grows with every term of the fleet.
+	Number int64
+
+	session    Session
+	statements *sql.Statements
+	waitFunc   func(ctx context.Context, d time.Duration) (bool, error)
+	lostFunc   func() bool
+	timeout    time.Duration
+
+	// What the database's clock said, and when, by the monotonic clock.
+	clock   time.Time
+	clockAt time.Time
+}
+
+// txTimeout bounds a transaction of the leader. It is longer than the heartbeat's
+// deadline, since a burst of ticks takes its time, and the server ends a session
+// that is idle in its transaction by itself.
+const txTimeout = 5 * time.Second
+
+// Now estimates the database's clock, from the last time that the database told
+// it. Good for sleeping; what is due, the database decides.
+func (t *Term) Now() time.Time { return t.clock.Add(time.Since(t.clockAt)) }
+
+// Saw tells the term what the database's clock said just now.
+func (t *Term) Saw(databaseTime time.Time) { t.clock, t.clockAt = databaseTime, time.Now() }
+
+// Lost says that the session is gone and the term with it.
+func (t *Term) Lost() bool { return t.lostFunc() }
+
+// Heartbeat proves that the session lives, and reads what the leader acts on. It
+// fails if the answer does not come within the heartbeat's deadline.
+func (t *Term) Heartbeat(ctx context.Context) (sql.Pulse, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	pulse, err := t.statements.Heartbeat(ctx, t.session)
+	if err != nil {
+		return sql.Pulse{}, err
+	}
+	t.Saw(pulse.Now)
+	return pulse, nil
+}
+
+// Exec runs one statement, such as LISTEN.
+func (t *Term) Exec(ctx context.Context, statement string) error {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	if _, err := t.session.Exec(ctx, statement); err != nil {
+		return fmt.Errorf("on the lock session: %w", err)
+	}
+	return nil
+}
+
+// Tx runs fn in a transaction on the lock session: what it does is fenced by the
+// leader's lock. It commits if fn returns nil.
+func (t *Term) Tx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, txTimeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, t.session, func(tx pgx.Tx) error { return fn(ctx, tx) })
+	if err != nil {
+		return fmt.Errorf("transaction on the lock session: %w", err)
+	}
+	return nil
+}
+
+// Wait sleeps until a notification arrives or d is over, and says which.
+func (t *Term) Wait(ctx context.Context, d time.Duration) (notified bool, err error) {
+	return t.waitFunc(ctx, d)
+}
+
+// Statements are the statements for the term's schema.
+func (t *Term) Statements() *sql.Statements { return t.statements }

@@ -1,0 +1,96 @@
+package periodic
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/sql"
+)
+
+// Declaration is a registered job as a deployment configures it. Every field is
+// set; where the deployment says nothing, to the definition's own default.
+type Declaration struct {
+	// Definition is the job's own.
+	Definition jobs.Definition
+	// Schedule is cron text, TimeZone an IANA name.
+	Schedule string
+	TimeZone string
+	// Enabled jobs are scheduled.
+	Enabled bool
+	// Overlap and CatchUp name policies.
+	Overlap Overlap
+	CatchUp CatchUp
+	// Timeout bounds an attempt.
+	Timeout time.Duration
+	// MaxAttempts is the last attempt.
+	MaxAttempts int
+	// DryRun makes scheduled runs report and change nothing.
+	DryRun bool
+	// Parameters are those that the deployment sets; the definition's defaults are
+	// not among them.
+	Parameters map[string]any
+}
+
+// Overlap says what happens to a run whose predecessor has not ended.
+type Overlap string
+
+// OverlapSkip leaves the run out; the ledger says so. The default.
+const OverlapSkip Overlap = "skip"
+
+// Overlaps lists the policies.
+func Overlaps() []Overlap { return []Overlap{OverlapSkip} }
+
+// CatchUp says what happens to ticks that were missed because nobody led.
+type CatchUp string
+
+// CatchUpLatest runs the newest missed tick, once. The default.
+const CatchUpLatest CatchUp = "latest"
+
+// CatchUps lists the policies.
+func CatchUps() []CatchUp { return []CatchUp{CatchUpLatest} }
+
+// statement is the form in which a declaration is stored.
+func (d Declaration) statement() (sql.Declaration, error) {
+	parameters := d.Parameters
+	if parameters == nil {
+		parameters = map[string]any{}
+	}
+	encoded, err := json.Marshal(parameters)
+	if err != nil {
+		return sql.Declaration{}, fmt.Errorf("job %q: encode the parameters: %w", d.Definition.Name, err)
+	}
+	specs := d.Definition.Parameters
+	if specs == nil {
+		specs = []jobs.Parameter{}
+	}
+	encodedSpecs, err := json.Marshal(specs)
+	if err != nil {
+		return sql.Declaration{}, fmt.Errorf("job %q: encode the parameters' declaration: %w", d.Definition.Name, err)
+	}
+	statement := sql.Declaration{
+		JobName:        d.Definition.Name,
+		Description:    d.Definition.Description,
+		Schedule:       d.Schedule,
+		TimeZone:       d.TimeZone,
+		Enabled:        d.Enabled,
+		Overlap:        string(d.Overlap),
+		CatchUp:        string(d.CatchUp),
+		Timeout:        d.Timeout,
+		MaxAttempts:    d.MaxAttempts,
+		DryRun:         d.DryRun,
+		Parameters:     encoded,
+		ParameterSpecs: encodedSpecs,
+	}
+	statement.Declared, err = json.Marshal(struct {
+		sql.Declaration
+		Parameters     json.RawMessage
+		ParameterSpecs json.RawMessage
+		Declared       struct{} `json:"-"`
+	}{Declaration: statement, Parameters: encoded, ParameterSpecs: encodedSpecs})
+	if err != nil {
+		return sql.Declaration{}, fmt.Errorf("job %q: encode the declaration: %w", d.Definition.Name, err)
+	}
+	return statement, nil
+}

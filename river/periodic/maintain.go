@@ -1,0 +1,147 @@
+package periodic
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river/riverdriver"
+
+	"github.com/systempromptio/scheduler/sql"
+)
+
+const (
+	// deadAfter is how long a replica's presence lock must be gone before its runs
+	// are handed to others.
+	deadAfter = 2 * time.Second
+
+	// promoteMax and pruneMax bound a transaction of River's maintenance.
+	promoteMax = 1000
+	pruneMax   = 1000
+
+	pruneInterval = time.Minute
+
+	// River's own retention periods (river.Config).
+	completedRetention = 24 * time.Hour
+	cancelledRetention = 24 * time.Hour
+	discardedRetention = 7 * 24 * time.Hour
+)
+
+// maintain does River's maintenance. The calls of River's driver are in this
+// file alone: its interface may change with any version.
+func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
+	if err := l.handBack(ctx, l.dead(pulse)); err != nil {
+		return err
+	}
+	if pulse.Promotable {
+		if err := l.promote(ctx); err != nil {
+			return err
+		}
+	}
+	if time.Now().Before(l.nextPrune) {
+		return nil
+	}
+	more, err := l.prune(ctx)
+	if err != nil {
+		return err
+	}
+	if !more {
+		l.nextPrune = time.Now().Add(pruneInterval)
+	}
+	return nil
+}
+
+// dead lists the replicas that have runs and no presence lock for long enough.
+func (l *lead) dead(pulse sql.Pulse) []string {
+	var dead []string
+	missing := make(map[string]time.Time, len(l.missing))
+	for _, replica := range pulse.Working {
+		if slices.Contains(pulse.Alive, replica) {
+			continue
+		}
+		since, ok := l.missing[replica]
+		if !ok {
+			since = time.Now()
+		}
+		missing[replica] = since
+		if time.Since(since) >= deadAfter {
+			dead = append(dead, replica)
+		}
+	}
+	l.missing = missing
+	return dead
+}
+
+func (l *lead) handBack(ctx context.Context, dead []string) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	var handed []sql.HandedBack
+	err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		var err error
+		handed, err = l.config.Statements.HandBack(ctx, tx, dead)
+		if err != nil || len(handed) == 0 {
+			return err
+		}
+		queues := make([]string, 0, 1)
+		for _, job := range handed {
+			if !slices.Contains(queues, job.Queue) {
+				queues = append(queues, job.Queue)
+			}
+		}
+		return l.config.Statements.NotifyInsert(ctx, tx, queues)
+	})
+	if err != nil {
+		return err
+	}
+	for _, job := range handed {
+		l.config.Logger.WarnContext(ctx, "a replica is gone; its run was handed back",
+			slog.String("replica", job.ReplicaID), slog.String("job", job.Kind), slog.Int64("river_job_id", job.ID), slog.String("state", job.State))
+	}
+	return nil
+}
+
+// promote makes retries and scheduled jobs available whose time has come.
+func (l *lead) promote(ctx context.Context) error {
+	return l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		promoted, err := l.driver.UnwrapExecutor(tx).JobSchedule(ctx, &riverdriver.JobScheduleParams{
+			Max: promoteMax, Schema: l.config.Statements.Schema(),
+		})
+		if err != nil {
+			return fmt.Errorf("promote River's jobs: %w", err)
+		}
+		queues := make([]string, 0, 1)
+		for _, job := range promoted {
+			if !slices.Contains(queues, job.Job.Queue) {
+				queues = append(queues, job.Job.Queue)
+			}
+		}
+		if len(queues) == 0 {
+			return nil
+		}
+		return l.config.Statements.NotifyInsert(ctx, tx, queues)
+	})
+}
+
+// prune deletes River's old rows, one transaction at a time, and says whether
+// there are more. The ledger keeps what they said.
+func (l *lead) prune(ctx context.Context) (more bool, err error) {
+	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		now := l.term.Now()
+		deleted, err := l.driver.UnwrapExecutor(tx).JobDeleteBefore(ctx, &riverdriver.JobDeleteBeforeParams{
+			CompletedDoDelete: true, CompletedFinalizedAtHorizon: now.Add(-completedRetention),
+			CancelledDoDelete: true, CancelledFinalizedAtHorizon: now.Add(-cancelledRetention),
+			DiscardedDoDelete: true, DiscardedFinalizedAtHorizon: now.Add(-discardedRetention),
+			Max: pruneMax, Schema: l.config.Statements.Schema(),
+		})
+		if err != nil {
+			return fmt.Errorf("delete River's old rows: %w", err)
+		}
+		more = deleted >= pruneMax
+		return nil
+	})
+	return more, err
+}

@@ -1,0 +1,277 @@
+package periodic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/jobs/cron"
+	"github.com/systempromptio/scheduler/river/leader"
+	"github.com/systempromptio/scheduler/sql"
+)
+
+// chunk is the number of ticks, or requested runs, decided in one transaction:
+// enough for COPY to pay, few enough to stay far below the heartbeat's deadline.
+const chunk = 500
+
+// Config configures a [Service].
+type Config struct {
+	// Statements are the statements for the scheduler's schema. Required.
+	Statements *sql.Statements
+
+	// Declarations are the registered jobs as this deployment configures them.
+	Declarations []Declaration
+
+	// BootstrapJobs names the jobs that are run once when a fleet starts.
+	BootstrapJobs []string
+
+	// Disabled enqueues nothing, whatever is due or asked for. The zero value
+	// enqueues.
+	Disabled bool
+
+	// Logger is required.
+	Logger *slog.Logger
+}
+
+// Service is what a leader does in its term.
+type Service struct {
+	config       Config
+	definitions  map[string]jobs.Definition
+	declarations []sql.Declaration
+	inserter     *river.Client[pgx.Tx]
+	driver       *riverpgxv5.Driver
+	schedules    map[scheduleKey]*cron.Schedule
+}
+
+type scheduleKey struct{ job, text, timeZone string }
+
+// New checks the configuration. It does not connect.
+func New(config Config) (*Service, error) {
+	if config.Statements == nil || config.Logger == nil {
+		return nil, errors.New("periodic: Statements and Logger are required")
+	}
+	s := &Service{
+		config:      config,
+		definitions: make(map[string]jobs.Definition, len(config.Declarations)),
+		driver:      riverpgxv5.New(nil),
+		schedules:   make(map[scheduleKey]*cron.Schedule),
+	}
+	for _, declaration := range config.Declarations {
+		statement, err := declaration.statement()
+		if err != nil {
+			return nil, err
+		}
+		s.declarations = append(s.declarations, statement)
+		s.definitions[declaration.Definition.Name] = declaration.Definition
+	}
+	for _, name := range config.BootstrapJobs {
+		if _, ok := s.definitions[name]; !ok {
+			return nil, fmt.Errorf("bootstrap job %q: %w", name, jobs.ErrUnknownJob)
+		}
+	}
+	var err error
+	s.inserter, err = river.NewClient(s.driver, &river.Config{Schema: config.Statements.Schema(), Logger: config.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("periodic: River's inserting client: %w", err)
+	}
+	return s, nil
+}
+
+// lead is the state of one term.
+type lead struct {
+	*Service
+	term     *leader.Term
+	declared bool
+	// missing holds the replicas that have runs and no presence lock, since when.
+	missing   map[string]time.Time
+	nextPrune time.Time
+	lastBeat  time.Time
+	failing   bool
+}
+
+// Lead does the leader's work until ctx ends or the term is lost. Errors that
+// leave the session alive, such as a lock that somebody else holds, are logged
+// and tried again; no tick is lost by them.
+func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
+	l := &lead{Service: s, term: term, missing: make(map[string]time.Time), nextPrune: time.Now().Add(pruneInterval)}
+	if err := term.Exec(ctx, `LISTEN "`+s.config.Statements.Schema()+`.scheduler_wake"`); err != nil {
+		return err
+	}
+	for {
+		pulse, err := l.beat(ctx)
+		if err != nil {
+			return err
+		}
+		acted, err := l.act(ctx, pulse)
+		if err != nil {
+			if ctx.Err() != nil || term.Lost() {
+				return err
+			}
+			if !l.failing {
+				s.config.Logger.ErrorContext(ctx, "the leader's work failed; trying again, no tick is lost", slog.Any("error", err))
+			}
+		}
+		l.failing = err != nil
+		if acted && err == nil {
+			// What was done may have changed what is next.
+			continue
+		}
+		if _, err := term.Wait(ctx, l.pause(pulse, err != nil)); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *lead) beat(ctx context.Context) (sql.Pulse, error) {
+	pulse, err := l.term.Heartbeat(ctx)
+	l.lastBeat = time.Now()
+	return pulse, err
+}
+
+// pause is the time until the next beat: at the latest when the heartbeat is due,
+// earlier if a tick is.
+func (l *lead) pause(pulse sql.Pulse, failed bool) time.Duration {
+	pause := leader.HeartbeatIntervalDefault - time.Since(l.lastBeat)
+	if pulse.Nearest != nil && !failed {
+		if untilTick := pulse.Nearest.Sub(l.term.Now()); untilTick > 0 {
+			pause = min(pause, untilTick)
+		}
+	}
+	return max(pause, time.Millisecond)
+}
+
+// act does what the pulse says is to be done, and says whether it did anything
+// that changes what is next.
+func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error) {
+	if !l.declared {
+		if err := l.declare(ctx); err != nil {
+			return false, err
+		}
+		l.declared = true
+		return true, nil
+	}
+	if pulse.Unplanned && !l.config.Disabled {
+		planned, err := l.plan(ctx)
+		if err != nil {
+			return false, err
+		}
+		acted = acted || planned
+	}
+	if pulse.Nearest != nil && !pulse.Nearest.After(pulse.Now) {
+		decided, err := l.decideDue(ctx)
+		if err != nil {
+			return false, err
+		}
+		acted = acted || decided
+	}
+	if pulse.Requested {
+		decided, err := l.decideRequested(ctx)
+		if err != nil {
+			return false, err
+		}
+		acted = acted || decided
+	}
+	return acted, l.maintain(ctx, pulse)
+}
+
+// declare writes the registry and the configuration in force.
+func (l *lead) declare(ctx context.Context) error {
+	var gone []string
+	err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		var err error
+		gone, err = l.config.Statements.DeclareJobs(ctx, tx, l.declarations)
+		if err != nil {
+			return err
+		}
+		if l.config.Disabled {
+			return l.config.Statements.UnplanJobs(ctx, tx)
+		}
+		isStart, err := l.config.Statements.TakeBootstrap(ctx, tx)
+		if err != nil || !isStart {
+			return err
+		}
+		return l.config.Statements.RequestBootstrap(ctx, tx, l.config.BootstrapJobs)
+	})
+	if err == nil && len(gone) > 0 {
+		l.config.Logger.WarnContext(ctx, "jobs are not registered here any more; their history is kept, they are not enqueued", slog.Any("jobs", gone))
+	}
+	return err
+}
+
+// plan computes the next run of every job that has none.
+func (l *lead) plan(ctx context.Context) (planned bool, err error) {
+	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		unplanned, err := l.config.Statements.UnplannedJobs(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, job := range unplanned {
+			schedule, problem := l.schedule(ctx, job.JobName, job.Schedule, job.ScheduleOverride, job.Timezone)
+			var next time.Time
+			if schedule != nil {
+				next = schedule.Next(job.Now)
+				if next.IsZero() {
+					problem = "the schedule has no tick any more"
+				}
+			}
+			if err := l.config.Statements.PlanJob(ctx, tx, job.JobName, timeOrNil(next), problem); err != nil {
+				return err
+			}
+			planned = true
+		}
+		return nil
+	})
+	return planned && err == nil, err
+}
+
+// schedule returns the schedule in force: the override, or the declared one if
+// the override cannot be read, with the problem to show. Nil if neither can.
+func (s *Service) schedule(ctx context.Context, job, text string, override *string, timeZone string) (schedule *cron.Schedule, problem string) {
+	if override != nil {
+		schedule, err := s.parse(job, *override, timeZone)
+		if err == nil {
+			return schedule, ""
+		}
+		problem = fmt.Sprintf("schedule_override is not in force, the declared schedule is: %v", err)
+	}
+	schedule, err := s.parse(job, text, timeZone)
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem != "" {
+		s.config.Logger.WarnContext(ctx, "a job's schedule cannot be read", slog.String("job", job), slog.String("problem", problem))
+	}
+	return schedule, problem
+}
+
+// parse remembers what it has parsed: the schedules of a fleet are few and do not
+// change often.
+func (s *Service) parse(job, text, timeZone string) (*cron.Schedule, error) {
+	key := scheduleKey{job, text, timeZone}
+	if schedule, ok := s.schedules[key]; ok {
+		return schedule, nil
+	}
+	schedule, err := jobs.ParseSchedule(job, text, timeZone)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.schedules) > 10*len(s.definitions)+1000 {
+		clear(s.schedules)
+	}
+	s.schedules[key] = schedule
+	return schedule, nil
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

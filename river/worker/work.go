@@ -1,0 +1,340 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/sql"
+)
+
+// errAttemptLost: another attempt is in charge of the run, or it was ended.
+var errAttemptLost = errors.New("the attempt is not in charge of the run any more")
+
+// jobWorker works one kind of River job.
+type jobWorker struct {
+	river.WorkerDefaults[jobs.Args]
+	*Service
+	job jobs.Job
+}
+
+// Timeout bounds the attempt, as the leader decided when it enqueued the run.
+func (w *jobWorker) Timeout(job *river.Job[jobs.Args]) time.Duration {
+	switch {
+	case job.Args.Timeout > 0:
+		return job.Args.Timeout
+	case w.job.Definition().Timeout > 0:
+		return w.job.Definition().Timeout
+	}
+	return jobs.TimeoutDefault
+}
+
+// Work works one attempt and records its end. River is left nothing to report,
+// except that a completed row is completed.
+func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
+	presence := w.config.Presence.Context()
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(presence, func() { cancel(context.Cause(presence)) })()
+
+	a := &attempt{
+		jobWorker: w,
+		riverJob:  job,
+		id: sql.Attempt{
+			RunID: job.Args.RunID, RiverJobID: job.ID, Attempt: job.Attempt, ReplicaID: w.config.ReplicaID,
+		},
+		logger: w.config.Logger.With(slog.String("job", job.Kind), slog.Int64("run_id", job.Args.RunID), slog.Int("attempt", job.Attempt)),
+	}
+	trace, err := a.guarded(runCtx)
+	if err == nil {
+		return nil
+	}
+	return a.end(ctx, presence, err, trace)
+}
+
+// attempt is one attempt at a run.
+type attempt struct {
+	*jobWorker
+	riverJob *river.Job[jobs.Args]
+	id       sql.Attempt
+	logger   *slog.Logger
+	details  details
+
+	progressMu   sync.Mutex
+	lastProgress time.Time
+}
+
+// details is what the ledger keeps of a run, beside its columns.
+type details struct {
+	Targets  jobs.Targets    `json:"targets,omitempty"`
+	Batches  int64           `json:"batches,omitempty"`
+	Total    int64           `json:"total,omitempty"`
+	Message  string          `json:"message,omitempty"`
+	Cursor   json.RawMessage `json:"cursor,omitempty"`
+	Progress *jobs.Progress  `json:"progress,omitempty"`
+}
+
+// guarded turns a panic of the job into an error with its stack.
+func (a *attempt) guarded(ctx context.Context) (trace string, err error) {
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			trace, err = string(debug.Stack()), fmt.Errorf("panic: %v", recovered)
+		}
+	}()
+	return "", a.work(ctx)
+}
+
+func (a *attempt) work(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	state, err := a.config.Statements.RunState(ctx, a.config.Pool, a.id)
+	if err != nil {
+		return err
+	}
+	if state == nil {
+		return errAttemptLost
+	}
+	if err := json.Unmarshal(state.Details, &a.details); err != nil {
+		return fmt.Errorf("read the details of run %d: %w", a.id.RunID, err)
+	}
+	if a.details.Targets == nil {
+		a.details.Targets = jobs.Targets{}
+	}
+	definition := a.job.Definition()
+	parameters, err := jobs.ResolveJSON(definition, a.riverJob.Args.Parameters)
+	if err != nil {
+		return jobs.Permanent(err)
+	}
+	run := &jobs.Run{
+		ID:           a.id.RunID,
+		Job:          definition.Name,
+		Tick:         a.riverJob.Args.Tick,
+		Trigger:      a.riverJob.Args.Trigger,
+		Attempt:      a.riverJob.Attempt,
+		MaxAttempts:  a.riverJob.MaxAttempts,
+		Now:          state.Now,
+		DryRun:       a.riverJob.Args.DryRun,
+		Parameters:   parameters,
+		Logger:       a.logger,
+		Schema:       a.config.Statements.Schema(),
+		Cursor:       a.details.Cursor,
+		Done:         a.details.Targets,
+		Beginner:     a.config.Pool,
+		ProgressFunc: a.reportProgress,
+		App:          a.config.App,
+	}
+	switch job := a.job.(type) {
+	case jobs.TxJob:
+		return a.workTx(ctx, job, run)
+	case jobs.BatchJob:
+		return a.workBatches(ctx, job, run)
+	}
+	return jobs.Permanent(fmt.Errorf("job %q: %w: %T has no form that can be run", definition.Name, jobs.ErrInvalidJob, a.job))
+}
+
+// workTx does all of a run in one transaction. Its row of River's is locked only
+// at the end, so that the run can be cancelled meanwhile.
+func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) error {
+	return a.inTx(ctx, func(tx pgx.Tx) error {
+		var result jobs.Result
+		err := a.sandboxed(ctx, tx, func(tx pgx.Tx) error {
+			run.Tx = tx
+			var err error
+			result, err = job.Run(ctx, run)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := a.fence(ctx, tx); err != nil {
+			return err
+		}
+		rows := result.RowsAffected
+		if rows == 0 {
+			rows = result.Targets.Rows()
+		}
+		return a.record(ctx, tx, details{Targets: result.Targets, Message: result.Message}, rows, true)
+	})
+}
+
+// workBatches does a run in one transaction after the other.
+func (a *attempt) workBatches(ctx context.Context, job jobs.BatchJob, run *jobs.Run) error {
+	batches, err := job.Start(ctx, run)
+	if err != nil {
+		return err
+	}
+	preparer, _ := batches.(jobs.Preparer)
+	for done := false; !done; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if preparer != nil {
+			if err := preparer.Prepare(ctx); err != nil {
+				return err
+			}
+		}
+		if done, err = a.batch(ctx, batches); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, err error) {
+	var next details
+	err = a.inTx(ctx, func(tx pgx.Tx) error {
+		if err := a.fence(ctx, tx); err != nil {
+			return err
+		}
+		batch := &jobs.Batch{Targets: jobs.Targets{}}
+		err := a.sandboxed(ctx, tx, func(tx pgx.Tx) error {
+			batch.Tx = tx
+			var err error
+			done, err = batches.Next(ctx, batch)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		next, err = a.details.after(batch)
+		if err != nil {
+			return err
+		}
+		return a.record(ctx, tx, next, next.Targets.Rows(), done)
+	})
+	if err != nil {
+		return false, err
+	}
+	a.details = next
+	return done, nil
+}
+
+// after is d with what a batch did.
+func (d details) after(batch *jobs.Batch) (details, error) {
+	next := d
+	next.Targets = jobs.Targets{}
+	next.Targets.Merge(d.Targets)
+	next.Targets.Merge(batch.Targets)
+	next.Batches++
+	if batch.Message != "" {
+		next.Message = batch.Message
+	}
+	if batch.Total > 0 {
+		next.Total = batch.Total
+	}
+	next.Progress = &jobs.Progress{Done: next.Targets.Rows(), Total: next.Total}
+	if batch.Cursor != nil {
+		cursor, err := json.Marshal(batch.Cursor)
+		if err != nil {
+			return details{}, fmt.Errorf("encode the cursor: %w", err)
+		}
+		next.Cursor = cursor
+	}
+	return next, nil
+}
+
+// inTx runs fn in a transaction and commits it if fn returns nil.
+func (a *attempt) inTx(ctx context.Context, fn func(tx pgx.Tx) error) error {
+	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	// After a commit this does nothing; after a failure, the cause matters more.
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("commit run %d: %w", a.id.RunID, err)
+	}
+	return nil
+}
+
+// sandboxed runs the job's part of a transaction. In a dry run it happens behind
+// a savepoint to which everything is rolled back.
+func (a *attempt) sandboxed(ctx context.Context, tx pgx.Tx, fn func(tx pgx.Tx) error) error {
+	if !a.riverJob.Args.DryRun {
+		return fn(tx)
+	}
+	savepoint, err := tx.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("begin a dry run: %w", err)
+	}
+	if err := fn(savepoint); err != nil {
+		return err
+	}
+	if err := savepoint.Rollback(ctx); err != nil {
+		return fmt.Errorf("roll back a dry run: %w", err)
+	}
+	return nil
+}
+
+func (a *attempt) fence(ctx context.Context, tx pgx.Tx) error {
+	inCharge, err := a.config.Statements.Fence(ctx, tx, a.id)
+	if err != nil {
+		return err
+	}
+	if !inCharge {
+		return errAttemptLost
+	}
+	return nil
+}
+
+// record writes what the run has done so far and, if it is done, completes
+// River's job, all in the transaction that did it.
+func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, done bool) error {
+	encoded, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode the details of run %d: %w", a.id.RunID, err)
+	}
+	if err := a.config.Statements.StoreProgress(ctx, tx, a.id.RunID, rows, encoded); err != nil {
+		return err
+	}
+	if !done {
+		return nil
+	}
+	completed, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, a.riverJob)
+	if err != nil {
+		return fmt.Errorf("complete River's job %d: %w", a.id.RiverJobID, err)
+	}
+	// JobCompleteTx does not say when the job was no longer running.
+	if completed.State != rivertype.JobStateCompleted {
+		return errAttemptLost
+	}
+	return nil
+}
+
+// progressInterval is the shortest time between two stored reports of progress.
+const progressInterval = 500 * time.Millisecond
+
+// reportProgress stores a report beside the run's transaction, so that people see
+// it before the run commits.
+func (a *attempt) reportProgress(ctx context.Context, progress jobs.Progress) {
+	if !a.progressMu.TryLock() {
+		return
+	}
+	defer a.progressMu.Unlock()
+	if time.Since(a.lastProgress) < progressInterval {
+		return
+	}
+	a.lastProgress = time.Now()
+	encoded, err := json.Marshal(progress)
+	if err == nil {
+		err = a.config.Statements.ReportProgress(ctx, a.config.Pool, a.id.RunID, encoded)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.logger.WarnContext(ctx, "progress could not be stored", slog.Any("error", err))
+	}
+}

@@ -1,0 +1,201 @@
+package sql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Declaration is what a deployment declares about a job.
+type Declaration struct {
+	JobName     string
+	Description string
+	Schedule    string
+	TimeZone    string
+	Enabled     bool
+	Overlap     string
+	CatchUp     string
+	Timeout     time.Duration
+	MaxAttempts int
+	DryRun      bool
+	// Parameters and ParameterSpecs are JSON.
+	Parameters     []byte
+	ParameterSpecs []byte
+	// Declared is the whole of it as JSON, to tell whether anything changed.
+	Declared []byte
+}
+
+// DeclareJobs writes what a deployment declares and marks every other job as not
+// registered. It returns the names of those that were registered until now.
+func (s *Statements) DeclareJobs(ctx context.Context, tx pgx.Tx, declarations []Declaration) ([]string, error) {
+	batch := &pgx.Batch{}
+	names := make([]string, 0, len(declarations))
+	for _, d := range declarations {
+		names = append(names, d.JobName)
+		batch.Queue(s.Text("declare_job"), pgx.NamedArgs{
+			"job_name": d.JobName, "description": d.Description, "schedule": d.Schedule, "timezone": d.TimeZone,
+			"enabled": d.Enabled, "overlap": d.Overlap, "catch_up": d.CatchUp, "timeout": d.Timeout,
+			"max_attempts": d.MaxAttempts, "dry_run": d.DryRun, "parameters": d.Parameters,
+			"parameter_specs": d.ParameterSpecs, "declared": d.Declared,
+		})
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("declare the jobs: %w", err)
+	}
+	rows, err := tx.Query(ctx, s.Text("unregister_jobs"), pgx.NamedArgs{"job_names": names})
+	if err != nil {
+		return nil, fmt.Errorf("unregister jobs: %w", err)
+	}
+	gone, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("unregister jobs: %w", err)
+	}
+	return gone, nil
+}
+
+// UnplannedJob is a job that may run and has no planned run.
+type UnplannedJob struct {
+	JobName          string
+	Schedule         string
+	ScheduleOverride *string
+	Timezone         string
+	Now              time.Time
+}
+
+// UnplannedJobs locks and returns the jobs that have to be planned.
+func (s *Statements) UnplannedJobs(ctx context.Context, tx pgx.Tx) ([]UnplannedJob, error) {
+	rows, err := tx.Query(ctx, s.Text("unplanned_jobs"))
+	if err != nil {
+		return nil, fmt.Errorf("read the unplanned jobs: %w", err)
+	}
+	unplanned, err := pgx.CollectRows(rows, pgx.RowToStructByName[UnplannedJob])
+	if err != nil {
+		return nil, fmt.Errorf("read the unplanned jobs: %w", err)
+	}
+	return unplanned, nil
+}
+
+// PlanJob sets a job's next run; an empty problem clears it.
+func (s *Statements) PlanJob(ctx context.Context, tx pgx.Tx, jobName string, nextRun *time.Time, problem string) error {
+	_, err := tx.Exec(ctx, s.Text("plan_job"), pgx.NamedArgs{"job_name": jobName, "next_run": nextRun, "problem": nullable(problem)})
+	if err != nil {
+		return fmt.Errorf("plan job %q: %w", jobName, err)
+	}
+	return nil
+}
+
+// UnplanJobs removes every planned run.
+func (s *Statements) UnplanJobs(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, s.Text("unplan_jobs")); err != nil {
+		return fmt.Errorf("remove the planned runs: %w", err)
+	}
+	return nil
+}
+
+// DueJob is a job whose time has come, or for which a run was requested.
+type DueJob struct {
+	JobName          string
+	Schedule         string
+	ScheduleOverride *string
+	Timezone         string
+	Overlap          string
+	CatchUp          string
+	Timeout          time.Duration
+	MaxAttempts      int
+	DryRun           bool
+	Parameters       []byte
+	// NextRun is the first tick that is not decided; nil for a requested run of a
+	// job that is not planned.
+	NextRun *time.Time
+	// Now is the database's clock.
+	Now time.Time
+	// Unfinished says that a run of the job has not ended.
+	Unfinished bool
+}
+
+// DueJobs locks and returns up to limit jobs that are due, longest due first.
+func (s *Statements) DueJobs(ctx context.Context, tx pgx.Tx, limit int) ([]DueJob, error) {
+	rows, err := tx.Query(ctx, s.Text("due_jobs"), pgx.NamedArgs{"max": limit})
+	if err != nil {
+		return nil, fmt.Errorf("read the due jobs: %w", err)
+	}
+	due, err := pgx.CollectRows(rows, pgx.RowToStructByName[DueJob])
+	if err != nil {
+		return nil, fmt.Errorf("read the due jobs: %w", err)
+	}
+	return due, nil
+}
+
+// JobForRun locks and returns a registered job; nil if there is none of that
+// name.
+func (s *Statements) JobForRun(ctx context.Context, tx pgx.Tx, jobName string) (*DueJob, error) {
+	rows, err := tx.Query(ctx, s.Text("job_for_run"), pgx.NamedArgs{"job_name": jobName})
+	if err != nil {
+		return nil, fmt.Errorf("read job %q: %w", jobName, err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[DueJob])
+	if err != nil {
+		return nil, fmt.Errorf("read job %q: %w", jobName, err)
+	}
+	if len(found) == 0 {
+		return nil, nil //nolint:nilnil // absence is an answer here, and its caller's to judge
+	}
+	return found[0], nil
+}
+
+// Advance moves a job on after its ticks were decided.
+type Advance struct {
+	JobName string
+	// NextRun is the next tick; nil if there is none.
+	NextRun *time.Time
+	// LastTick is the newest tick decided; nil leaves it.
+	LastTick *time.Time
+	// Enqueued is the number of runs handed to River.
+	Enqueued int64
+	// Problem, if not empty, is shown with the job.
+	Problem string
+}
+
+// AdvanceJobs moves jobs on.
+func (s *Statements) AdvanceJobs(ctx context.Context, tx pgx.Tx, advances []Advance) error {
+	n := len(advances)
+	names, problems := make([]string, n), make([]string, n)
+	nextRuns, lastTicks, enqueued := make([]*time.Time, n), make([]*time.Time, n), make([]int64, n)
+	for i, a := range advances {
+		names[i], nextRuns[i], lastTicks[i], enqueued[i], problems[i] = a.JobName, a.NextRun, a.LastTick, a.Enqueued, a.Problem
+	}
+	_, err := tx.Exec(ctx, s.Text("advance_jobs"), pgx.NamedArgs{
+		"job_names": names, "next_runs": nextRuns, "last_ticks": lastTicks, "enqueued": enqueued, "problems": problems,
+	})
+	if err != nil {
+		return fmt.Errorf("advance the jobs: %w", err)
+	}
+	return nil
+}
+
+// CountEnqueued counts one run that was handed to River.
+func (s *Statements) CountEnqueued(ctx context.Context, tx pgx.Tx, jobName string) error {
+	if _, err := tx.Exec(ctx, s.Text("count_enqueued"), pgx.NamedArgs{"job_name": jobName}); err != nil {
+		return fmt.Errorf("count the run of job %q: %w", jobName, err)
+	}
+	return nil
+}
+
+// TakeBootstrap says whether a fleet has started whose bootstrap jobs nobody has
+// requested yet, and takes that on.
+func (s *Statements) TakeBootstrap(ctx context.Context, tx pgx.Tx) (bool, error) {
+	tag, err := tx.Exec(ctx, s.Text("take_bootstrap"))
+	if err != nil {
+		return false, fmt.Errorf("ask for the start of a fleet: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+func nullable(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

@@ -1,0 +1,74 @@
+-- Job definitions and their ticks. All of this is the leader's, on its lock
+-- session.
+
+-- name: declare_job
+-- Writes what a deployment declares, unless the last one declared the same: then
+-- what was changed by SQL since stays. What operators set is never touched.
+INSERT INTO scheduler.job_definitions AS d
+    (job_name, description, schedule, timezone, enabled, overlap, catch_up, timeout, max_attempts, dry_run, parameters, parameter_specs, declared)
+VALUES
+    (@job_name, @description, @schedule, @timezone, @enabled, @overlap, @catch_up, @timeout, @max_attempts, @dry_run, @parameters, @parameter_specs, @declared)
+ON CONFLICT (job_name) DO UPDATE SET
+    description = excluded.description, schedule = excluded.schedule, timezone = excluded.timezone,
+    enabled = excluded.enabled, overlap = excluded.overlap, catch_up = excluded.catch_up,
+    timeout = excluded.timeout, max_attempts = excluded.max_attempts, dry_run = excluded.dry_run,
+    parameters = excluded.parameters, parameter_specs = excluded.parameter_specs,
+    declared = excluded.declared, registered = true
+WHERE d.declared IS DISTINCT FROM excluded.declared OR NOT d.registered
+
+-- name: unregister_jobs
+UPDATE scheduler.job_definitions SET registered = false
+WHERE registered AND NOT job_name = ANY(@job_names::text[])
+RETURNING job_name
+
+-- name: unplanned_jobs
+SELECT job_name, schedule, schedule_override, timezone, clock_timestamp() AS now
+FROM scheduler.job_definitions
+WHERE next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL
+ORDER BY job_name
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: plan_job
+UPDATE scheduler.job_definitions SET next_run = @next_run, problem = @problem
+WHERE job_name = @job_name
+
+-- name: unplan_jobs
+-- A disabled scheduler plans nothing.
+UPDATE scheduler.job_definitions SET next_run = NULL WHERE next_run IS NOT NULL
+
+-- name: due_jobs
+-- Oldest first, a chunk at a time. SKIP LOCKED: an operator's open transaction
+-- on one job must not hold up the others. Unfinished is what the overlap policy
+-- asks about.
+SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
+       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now,
+       EXISTS (SELECT FROM scheduler.job_runs r
+               WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
+FROM scheduler.job_definitions d
+WHERE d.next_run <= clock_timestamp()
+ORDER BY d.next_run, d.job_name
+LIMIT @max
+FOR NO KEY UPDATE OF d SKIP LOCKED
+
+-- name: job_for_run
+SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
+       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now,
+       EXISTS (SELECT FROM scheduler.job_runs r
+               WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
+FROM scheduler.job_definitions d
+WHERE d.job_name = @job_name AND d.registered
+FOR NO KEY UPDATE OF d
+
+-- name: advance_jobs
+UPDATE scheduler.job_definitions d
+SET next_run = a.next_run, last_tick = coalesce(a.last_tick, d.last_tick), enqueued_count = d.enqueued_count + a.enqueued,
+    problem = CASE WHEN a.problem <> '' THEN a.problem ELSE d.problem END
+FROM unnest(@job_names::text[], @next_runs::timestamptz[], @last_ticks::timestamptz[], @enqueued::bigint[], @problems::text[])
+     AS a (job_name, next_run, last_tick, enqueued, problem)
+WHERE d.job_name = a.job_name
+
+-- name: count_enqueued
+UPDATE scheduler.job_definitions SET enqueued_count = enqueued_count + 1 WHERE job_name = @job_name
+
+-- name: take_bootstrap
+UPDATE scheduler.leadership SET bootstrap_due = false WHERE bootstrap_due RETURNING true

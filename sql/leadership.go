@@ -1,0 +1,108 @@
+package sql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// BackendPID reads the process id of the server process behind a connection.
+func (s *Statements) BackendPID(ctx context.Context, db Querier) (int32, error) {
+	var pid int32
+	if err := db.QueryRow(ctx, s.Text("backend_pid")).Scan(&pid); err != nil {
+		return 0, fmt.Errorf("read the backend's pid: %w", err)
+	}
+	return pid, nil
+}
+
+// SetSetting sets a server parameter for the session.
+func (s *Statements) SetSetting(ctx context.Context, db Querier, name, value string) error {
+	if _, err := db.Exec(ctx, s.Text("set_setting"), pgx.NamedArgs{"name": name, "value": value}); err != nil {
+		return fmt.Errorf("set %s = %s: %w", name, value, err)
+	}
+	return nil
+}
+
+// ProbeLock takes the session's proof lock and returns the backend's pid.
+func (s *Statements) ProbeLock(ctx context.Context, db Querier) (int32, error) {
+	var locked bool
+	var pid int32
+	if err := db.QueryRow(ctx, s.Text("probe_lock")).Scan(&locked, &pid); err != nil {
+		return 0, fmt.Errorf("take the proof lock: %w", err)
+	}
+	return pid, nil
+}
+
+// ProbeHeld says whether the session still holds its proof lock, and returns the
+// backend's pid.
+func (s *Statements) ProbeHeld(ctx context.Context, db Querier) (bool, int32, error) {
+	var held bool
+	var pid int32
+	if err := db.QueryRow(ctx, s.Text("probe_held")).Scan(&held, &pid); err != nil {
+		return false, 0, fmt.Errorf("look for the proof lock: %w", err)
+	}
+	return held, pid, nil
+}
+
+// JoinFleet takes the session's presence lock. With isStart, a fleet begins if no
+// other replica is present: its bootstrap jobs become due.
+func (s *Statements) JoinFleet(ctx context.Context, db Querier, isStart bool) error {
+	if _, err := db.Exec(ctx, s.Text("join_fleet"), pgx.NamedArgs{"is_start": isStart}); err != nil {
+		return fmt.Errorf("take the presence lock: %w", err)
+	}
+	return nil
+}
+
+// WaitForLeaderLock waits for the leader's lock for at most 900 ms. False does
+// not prove that the session does not hold it: ask again on the same session, or
+// close it.
+func (s *Statements) WaitForLeaderLock(ctx context.Context, db Querier) (bool, error) {
+	var acquired bool
+	if err := db.QueryRow(ctx, s.Text("wait_for_leader_lock")).Scan(&acquired); err != nil {
+		return false, fmt.Errorf("wait for the leader's lock: %w", err)
+	}
+	return acquired, nil
+}
+
+// BeginTerm records a new term on the session that holds the lock.
+func (s *Statements) BeginTerm(ctx context.Context, db Querier, replicaID string) (epoch int64, now time.Time, err error) {
+	err = db.QueryRow(ctx, s.Text("begin_term"), pgx.NamedArgs{"replica_id": replicaID}).Scan(&epoch, &now)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("begin a term: %w", err)
+	}
+	return epoch, now, nil
+}
+
+// Pulse is what a heartbeat of the leader reads.
+type Pulse struct {
+	// Now is the database's clock.
+	Now time.Time
+	// Alive lists the replicas that hold a presence lock.
+	Alive []string
+	// Working lists the replicas that River's running jobs name.
+	Working []string
+	// Promotable says that River's jobs wait to become available.
+	Promotable bool
+	// Nearest is the earliest planned run of any job; nil if none is planned.
+	Nearest *time.Time
+	// Unplanned says that a job that may run has no planned run.
+	Unplanned bool
+	// Requested says that somebody asked for a run.
+	Requested bool
+}
+
+// Heartbeat proves that the session lives and reads the state that the leader
+// acts on.
+func (s *Statements) Heartbeat(ctx context.Context, db Querier) (Pulse, error) {
+	rows, err := db.Query(ctx, s.Text("heartbeat"))
+	if err != nil {
+		return Pulse{}, fmt.Errorf("heartbeat: %w", err)
+	}
+	pulse, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Pulse])
+	if err != nil {
+		return Pulse{}, fmt.Errorf("heartbeat: %w", err)
+	}
+	return pulse, nil
+}

@@ -1,0 +1,45 @@
+-- The lock session: proof, presence, election, heartbeat.
+
+-- name: backend_pid
+SELECT pg_backend_pid()
+
+-- name: set_setting
+SELECT set_config(@name, @value, false)
+
+-- name: probe_lock
+-- A lock of the session's own that nobody waits for, taken in one statement and
+-- looked for in the next: only a real session still has it.
+SELECT pg_try_advisory_lock_shared(7235005, 0), pg_backend_pid()
+
+-- name: probe_held
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 7235005 AND objid = 0 AND objsubid = 2
+      AND granted AND pid = pg_backend_pid()
+), pg_backend_pid()
+
+-- name: join_fleet
+SELECT scheduler.join_fleet(@is_start)
+
+-- name: wait_for_leader_lock
+SELECT scheduler.wait_for_leader_lock()
+
+-- name: begin_term
+UPDATE scheduler.leadership
+SET epoch = epoch + 1, replica_id = @replica_id, backend_pid = pg_backend_pid(), acquired_at = clock_timestamp()
+RETURNING epoch, clock_timestamp()
+
+-- name: heartbeat
+-- All that the leader has to know, in one statement on its own session: the
+-- clock, who is alive, who has runs, and what there is to do. NOTIFY only makes
+-- it sooner: what a lost notification asked for is found here.
+SELECT clock_timestamp() AS now,
+       ARRAY(SELECT replica_id FROM scheduler.replicas WHERE replica_id IS NOT NULL) AS alive,
+       ARRAY(SELECT DISTINCT attempted_by[array_upper(attempted_by, 1)]
+             FROM scheduler.river_job WHERE state = 'running' AND attempted_by IS NOT NULL) AS working,
+       EXISTS (SELECT FROM scheduler.river_job
+               WHERE state IN ('retryable', 'scheduled') AND scheduled_at <= clock_timestamp()) AS promotable,
+       (SELECT min(next_run) FROM scheduler.job_definitions WHERE next_run IS NOT NULL) AS nearest,
+       EXISTS (SELECT FROM scheduler.job_definitions
+               WHERE next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL) AS unplanned,
+       EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'requested') AS requested

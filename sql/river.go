@@ -1,0 +1,112 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Attempt identifies one attempt at a River job.
+type Attempt struct {
+	RunID      int64
+	RiverJobID int64
+	Attempt    int
+	ReplicaID  string
+}
+
+func (a Attempt) args() pgx.NamedArgs {
+	return pgx.NamedArgs{"run_id": a.RunID, "river_job_id": a.RiverJobID, "attempt": a.Attempt, "replica_id": a.ReplicaID}
+}
+
+// Fence locks River's row for the attempt. False: the attempt is lost; another
+// one is in charge, or the job was ended.
+func (s *Statements) Fence(ctx context.Context, tx pgx.Tx, attempt Attempt) (bool, error) {
+	tag, err := tx.Exec(ctx, s.Text("fence"), attempt.args())
+	if err != nil {
+		return false, fmt.Errorf("fence attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
+// GiveBack ends an attempt that does not count and makes the job available to
+// others. False: the attempt was lost already.
+func (s *Statements) GiveBack(ctx context.Context, tx pgx.Tx, attempt Attempt) (bool, error) {
+	_, ended, err := s.endAttempt(ctx, tx, "give_back", attempt.args())
+	if err != nil {
+		return false, fmt.Errorf("give back attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)
+	}
+	return ended, nil
+}
+
+// Failure says how an attempt failed.
+type Failure struct {
+	Error string
+	// Trace is the stack of a panic.
+	Trace string
+	// Permanent: no other attempt is made.
+	Permanent bool
+	// Backoff is the wait before the next attempt.
+	Backoff time.Duration
+}
+
+// FailAttempt ends a failed attempt and returns the state that River's row has
+// now. False: the attempt was lost already.
+func (s *Statements) FailAttempt(ctx context.Context, tx pgx.Tx, attempt Attempt, failure Failure) (state string, ended bool, err error) {
+	args := attempt.args()
+	args["error"], args["trace"] = failure.Error, failure.Trace
+	args["permanent"], args["backoff"] = failure.Permanent, failure.Backoff
+	state, ended, err = s.endAttempt(ctx, tx, "fail_attempt", args)
+	if err != nil {
+		return "", false, fmt.Errorf("record the failure of attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)
+	}
+	return state, ended, nil
+}
+
+func (s *Statements) endAttempt(ctx context.Context, tx pgx.Tx, statement string, args pgx.NamedArgs) (state string, ended bool, err error) {
+	var queue string
+	err = tx.QueryRow(ctx, s.Text(statement), args).Scan(&queue, &state)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	if state != "available" {
+		return state, true, nil
+	}
+	return state, true, s.NotifyInsert(ctx, tx, []string{queue})
+}
+
+// HandedBack is a running job that was taken from a dead replica.
+type HandedBack struct {
+	ID        int64
+	Kind      string
+	Queue     string
+	State     string
+	ReplicaID string
+}
+
+// HandBack gives the running jobs of dead replicas to others.
+func (s *Statements) HandBack(ctx context.Context, tx pgx.Tx, replicaIDs []string) ([]HandedBack, error) {
+	rows, err := tx.Query(ctx, s.Text("hand_back"), pgx.NamedArgs{"replica_ids": replicaIDs})
+	if err != nil {
+		return nil, fmt.Errorf("hand back the jobs of dead replicas: %w", err)
+	}
+	handed, err := pgx.CollectRows(rows, pgx.RowToStructByName[HandedBack])
+	if err != nil {
+		return nil, fmt.Errorf("hand back the jobs of dead replicas: %w", err)
+	}
+	return handed, nil
+}
+
+// NotifyInsert wakes River's clients that work the queues, when the transaction
+// commits.
+func (s *Statements) NotifyInsert(ctx context.Context, tx pgx.Tx, queues []string) error {
+	if _, err := tx.Exec(ctx, s.Text("notify_insert"), pgx.NamedArgs{"schema": s.schema, "queues": queues}); err != nil {
+		return fmt.Errorf("wake the workers: %w", err)
+	}
+	return nil
+}

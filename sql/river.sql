@@ -1,0 +1,74 @@
+-- River's rows, where River's own driver has no call for it.
+
+-- name: fence
+-- Locks River's row of an attempt, if the attempt is still in charge of it, and
+-- so serializes with whoever hands it back. What no longer matches returns no
+-- row: the attempt is lost.
+SELECT j.id
+FROM scheduler.river_job j
+WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+FOR NO KEY UPDATE
+
+-- name: give_back
+-- Ends an attempt through no fault of the job: the replica leaves, or cannot
+-- prove any more that it is alive. The attempt does not count, as with River's
+-- own interruption.
+UPDATE scheduler.river_job j
+SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE 'available' END::scheduler.river_job_state,
+    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN clock_timestamp() END,
+    scheduled_at = clock_timestamp(),
+    attempt = greatest(j.attempt - 1, 0)
+WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+RETURNING j.queue, j.state::text AS state
+
+-- name: fail_attempt
+-- Ends a failed attempt: tried again after the backoff, by the database's clock,
+-- or ended. River's own report would check neither attempt nor replica.
+UPDATE scheduler.river_job j
+SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' OR @permanent THEN 'cancelled'
+                 WHEN j.attempt >= j.max_attempts THEN 'discarded'
+                 ELSE 'retryable' END::scheduler.river_job_state,
+    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' OR @permanent OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
+    scheduled_at = clock_timestamp() + @backoff::interval,
+    errors = array_append(j.errors, jsonb_build_object(
+        'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'attempt', j.attempt, 'error', @error::text, 'trace', @trace::text))
+WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+RETURNING j.queue, j.state::text AS state
+
+-- name: hand_back
+-- Gives the running jobs of dead replicas to others. SKIP LOCKED: a transaction
+-- that is still alive holds its row until it has ended. The attempt stays
+-- counted, so that a job that kills its worker ends. Mirrors River's rescue:
+-- cancelled if that was asked for, discarded after the last attempt.
+WITH lost AS (
+    SELECT id, attempted_by[array_upper(attempted_by, 1)] AS replica_id
+    FROM scheduler.river_job
+    WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = ANY(@replica_ids::text[])
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE scheduler.river_job j
+SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
+                 WHEN j.attempt >= j.max_attempts THEN 'discarded'
+                 ELSE 'available' END::scheduler.river_job_state,
+    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
+    scheduled_at = clock_timestamp(),
+    errors = array_append(j.errors, jsonb_build_object(
+        'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'attempt', j.attempt,
+        'error', format('replica %s is gone; the run was handed back', lost.replica_id),
+        'trace', '')),
+    metadata = jsonb_set(j.metadata, '{river:rescue_count}',
+        to_jsonb(coalesce((j.metadata ->> 'river:rescue_count')::integer, 0) + 1))
+FROM lost
+WHERE j.id = lost.id
+RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id
+
+-- name: notify_insert
+-- In the transaction that inserts: a notification of River's client is limited
+-- to one for each queue and cooldown, and can be lost.
+SELECT pg_notify(@schema || '.river_insert', json_build_object('queue', q)::text)
+FROM unnest(@queues::text[]) q
