@@ -280,7 +280,7 @@ func (m *migrator) river(ctx context.Context, direction rivermigrate.Direction, 
 // ours runs our migrations on a connection whose search_path is the schema.
 func (m *migrator) ours(ctx context.Context, run func(*migrate.Migrate) error) (err error) {
 	db := stdlib.OpenDB(*m.connConfig, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		return m.statements.SetSetting(ctx, conn, "search_path", pgx.Identifier{m.config.Schema}.Sanitize()+", pg_temp")
+		return m.statements.SetSettings(ctx, conn, sql.Setting{Name: "search_path", Value: pgx.Identifier{m.config.Schema}.Sanitize() + ", pg_temp"})
 	}))
 	database, err := migratepgx.WithInstance(db, &migratepgx.Config{MigrationsTable: migrationsTable, SchemaName: m.config.Schema})
 	if err != nil {

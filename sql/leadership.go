@@ -17,10 +17,17 @@ func (s *Statements) BackendPID(ctx context.Context, db Querier) (int32, error) 
 	return pid, nil
 }
 
-// SetSetting sets a server parameter for the session.
-func (s *Statements) SetSetting(ctx context.Context, db Querier, name, value string) error {
-	if _, err := db.Exec(ctx, s.Text("set_setting"), pgx.NamedArgs{"name": name, "value": value}); err != nil {
-		return fmt.Errorf("set %s = %s: %w", name, value, err)
+// Setting is a server parameter and its value.
+type Setting struct{ Name, Value string }
+
+// SetSettings sets server parameters for the session, all of them or none.
+func (s *Statements) SetSettings(ctx context.Context, db Querier, settings ...Setting) error {
+	names, values := make([]string, len(settings)), make([]string, len(settings))
+	for i, setting := range settings {
+		names[i], values[i] = setting.Name, setting.Value
+	}
+	if _, err := db.Exec(ctx, s.Text("set_settings"), pgx.NamedArgs{"names": names, "values": values}); err != nil {
+		return fmt.Errorf("set %v for the session: %w", names, err)
 	}
 	return nil
 }

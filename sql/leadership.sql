@@ -3,8 +3,8 @@
 -- name: backend_pid
 SELECT pg_backend_pid()
 
--- name: set_setting
-SELECT set_config(@name, @value, false)
+-- name: set_settings
+SELECT set_config(name, value, false) FROM unnest(@names::text[], @values::text[]) AS s (name, value)
 
 -- name: probe_lock
 -- A lock of the session's own that nobody waits for, taken in one statement and

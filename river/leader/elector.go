@@ -119,7 +119,7 @@ func (e *Elector) HoldPresence(ctx context.Context) error {
 	}
 	defer s.close()
 	for {
-		beatCtx, cancel := context.WithTimeout(ctx, HeartbeatTimeoutDefault)
+		beatCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
 		_, err := e.config.Statements.BackendPID(beatCtx, s.conn)
 		cancel()
 		if ctx.Err() != nil {
@@ -165,10 +165,10 @@ func (e *Elector) open(ctx context.Context) (*session, error) {
 // session must be given up, which includes the end of a term.
 func (e *Elector) participate(ctx context.Context, s *session, lead LeadFunc) error {
 	for {
-		waitCtx, cancel := context.WithTimeout(ctx, lockWait+HeartbeatTimeoutDefault)
+		waitCtx, cancel := withoutCancel(ctx, lockWait+HeartbeatTimeoutDefault)
 		acquired, err := e.config.Statements.WaitForLeaderLock(waitCtx, s.conn)
 		cancel()
-		if err != nil {
+		if err != nil || ctx.Err() != nil {
 			return err
 		}
 		if acquired {
@@ -185,7 +185,7 @@ func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error
 		lostFunc:   s.conn.IsClosed,
 		timeout:    HeartbeatTimeoutDefault,
 	}
-	beginCtx, cancel := context.WithTimeout(ctx, HeartbeatTimeoutDefault)
+	beginCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
 	number, now, err := e.config.Statements.BeginTerm(beginCtx, s.conn, e.config.ReplicaID)
 	cancel()
 	if err != nil {

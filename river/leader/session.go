@@ -29,16 +29,16 @@ const (
 // idle_session_timeout decides how fast a frozen or cut-off leader is replaced;
 // the others close the gaps in which a session is not idle. Where a server
 // refuses one, the others still hold.
-var sessionSettings = []struct{ name, value string }{
-	{"idle_session_timeout", "2s"},
-	{"idle_in_transaction_session_timeout", "2s"},
-	{"statement_timeout", "5s"},
-	{"lock_timeout", "900ms"},
-	{"client_connection_check_interval", "1s"},
-	{"tcp_keepalives_idle", "1"},
-	{"tcp_keepalives_interval", "1"},
-	{"tcp_keepalives_count", "1"},
-	{"tcp_user_timeout", "2000"},
+var sessionSettings = []sql.Setting{
+	{Name: "idle_session_timeout", Value: "2s"},
+	{Name: "idle_in_transaction_session_timeout", Value: "2s"},
+	{Name: "statement_timeout", Value: "5s"},
+	{Name: "lock_timeout", Value: "900ms"},
+	{Name: "client_connection_check_interval", Value: "1s"},
+	{Name: "tcp_keepalives_idle", Value: "1"},
+	{Name: "tcp_keepalives_interval", Value: "1"},
+	{Name: "tcp_keepalives_count", Value: "1"},
+	{Name: "tcp_user_timeout", Value: "2000"},
 }
 
 // applicationName is what the view replicas takes the replica's id from.
@@ -71,16 +71,27 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 	}
 	s.conn = conn
 
-	var refused []error
+	refused, err := s.configure(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
+	}
+	return s, refused, nil
+}
+
+// configure sets all settings at once or, if the server refuses any, one by one.
+func (s *session) configure(ctx context.Context) (refused []error, err error) {
+	if s.statements.SetSettings(ctx, s.conn, sessionSettings...) == nil {
+		return nil, nil
+	}
 	for _, setting := range sessionSettings {
-		if err := statements.SetSetting(ctx, conn, setting.name, setting.value); err != nil {
-			if conn.IsClosed() {
-				return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
+		if err := s.statements.SetSettings(ctx, s.conn, setting); err != nil {
+			if s.conn.IsClosed() {
+				return nil, err
 			}
 			refused = append(refused, err)
 		}
 	}
-	return s, refused, nil
+	return refused, nil
 }
 
 // close says goodbye. It is the only way in which locks are given up.

@@ -40,6 +40,13 @@ type Term struct {
 // that is idle in its transaction by itself.
 const txTimeout = 5 * time.Second
 
+// withoutCancel bounds a statement on the lock session by time alone. The
+// statements are short; cancelling one would write an error to the server's log
+// each time that a replica leaves.
+func withoutCancel(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}
+
 // Now estimates the database's clock, from the last time that the database told
 // it. Good for sleeping; what is due, the database decides.
 func (t *Term) Now() time.Time { return t.clock.Add(time.Since(t.clockAt)) }
@@ -53,7 +60,7 @@ func (t *Term) Lost() bool { return t.lostFunc() }
 // Heartbeat proves that the session lives, and reads what the leader acts on. It
 // fails if the answer does not come within the heartbeat's deadline.
 func (t *Term) Heartbeat(ctx context.Context) (sql.Pulse, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	ctx, cancel := withoutCancel(ctx, t.timeout)
 	defer cancel()
 	pulse, err := t.statements.Heartbeat(ctx, t.session)
 	if err != nil {
@@ -65,7 +72,7 @@ func (t *Term) Heartbeat(ctx context.Context) (sql.Pulse, error) {
 
 // Exec runs one statement, such as LISTEN.
 func (t *Term) Exec(ctx context.Context, statement string) error {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	ctx, cancel := withoutCancel(ctx, t.timeout)
 	defer cancel()
 	if _, err := t.session.Exec(ctx, statement); err != nil {
 		return fmt.Errorf("on the lock session: %w", err)
@@ -76,7 +83,7 @@ func (t *Term) Exec(ctx context.Context, statement string) error {
 // Tx runs fn in a transaction on the lock session: what it does is fenced by the
 // leader's lock. It commits if fn returns nil.
 func (t *Term) Tx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, txTimeout)
+	ctx, cancel := withoutCancel(ctx, txTimeout)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, t.session, func(tx pgx.Tx) error { return fn(ctx, tx) })
 	if err != nil {

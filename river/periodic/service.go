@@ -104,7 +104,7 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	if err := term.Exec(ctx, `LISTEN "`+s.config.Statements.Schema()+`.scheduler_wake"`); err != nil {
 		return err
 	}
-	for {
+	for ctx.Err() == nil {
 		pulse, err := l.beat(ctx)
 		if err != nil {
 			return err
@@ -127,6 +127,7 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 			return err
 		}
 	}
+	return context.Cause(ctx)
 }
 
 func (l *lead) beat(ctx context.Context) (sql.Pulse, error) {

@@ -1,0 +1,215 @@
+// Command bench measures what the scheduler costs and how fast it takes over, on
+// a server of its own in a container. It prints figures and asserts nothing.
+//
+//	go run ./integration/bench            everything
+//	go run ./integration/bench failover   or: rest, noop
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/integration/testdb"
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+const replicaEnv = "SCHEDULER_BENCH_REPLICA_URL"
+
+const replicaIDEnv = "SCHEDULER_BENCH_REPLICA_ID"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if url := os.Getenv(replicaEnv); url != "" {
+		err = runReplica(ctx, url)
+	} else {
+		err = run(ctx, os.Args[1:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, names []string) (err error) {
+	server, err := testdb.Run(ctx, testdb.Options{Args: []string{
+		"-c", "shared_preload_libraries=pg_stat_statements", "-c", "shared_buffers=256MB",
+	}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close(context.WithoutCancel(ctx))) }()
+
+	fmt.Printf("%s/%s, %d cores, %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	for _, part := range []struct {
+		name    string
+		measure func(ctx context.Context, db *database) error
+	}{
+		{"failover", failover}, {"rest", rest}, {"noop", noop},
+	} {
+		if len(names) > 0 && !slices.Contains(names, part.name) {
+			continue
+		}
+		db, err := newDatabase(ctx, server.URL("postgres"), "bench_"+part.name)
+		if err != nil {
+			return err
+		}
+		err = part.measure(ctx, db)
+		db.pool.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// database is a migrated database with a pool on it.
+type database struct {
+	url  string
+	pool *pgxpool.Pool
+}
+
+func newDatabase(ctx context.Context, serverURL, name string) (*database, error) {
+	conn, err := pgx.Connect(ctx, serverURL)
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+name)
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	config.ConnConfig.Database = name
+	url := fmt.Sprintf("postgres://%s:%s@%s:%d/%s?sslmode=disable", config.ConnConfig.User, config.ConnConfig.Password,
+		config.ConnConfig.Host, config.ConnConfig.Port, name)
+	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: quiet()}); err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	return &database{url: url, pool: pool}, nil
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// runReplica is the life of a replica process.
+func runReplica(ctx context.Context, url string) error {
+	s, err := scheduler.New(scheduler.Config{
+		DatabaseURL: url, ReplicaID: os.Getenv(replicaIDEnv), Registry: registry(), BootstrapJobs: []string{}, Logger: quiet(),
+	})
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+func registry() *jobs.Registry {
+	r := &jobs.Registry{}
+	err := r.Add(jobs.Func(jobs.Definition{Name: "noop", Schedule: "@yearly"},
+		func(context.Context, *jobs.Run) (jobs.Result, error) { return jobs.Result{}, nil }))
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// fleet is a number of replica processes.
+type fleet struct {
+	db       *database
+	replicas map[string]*exec.Cmd
+	started  int
+}
+
+func (f *fleet) start() (string, error) {
+	f.started++
+	id := fmt.Sprintf("bench-%d-%d", os.Getpid(), f.started)
+	cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by end, at the latest
+	cmd.Env = append(os.Environ(), replicaEnv+"="+f.db.url, replicaIDEnv+"="+id)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	f.replicas[id] = cmd
+	return id, nil
+}
+
+func (f *fleet) kill(id string) {
+	cmd := f.replicas[id]
+	delete(f.replicas, id)
+	_ = cmd.Process.Kill() // it may have ended by itself
+	_ = cmd.Wait()         // killed
+}
+
+func (f *fleet) end() {
+	for id := range f.replicas {
+		f.kill(id)
+	}
+}
+
+// newFleet starts n replicas and waits until all are there and one leads.
+func newFleet(ctx context.Context, db *database, n int) (*fleet, error) {
+	f := &fleet{db: db, replicas: make(map[string]*exec.Cmd)}
+	for range n {
+		if _, err := f.start(); err != nil {
+			f.end()
+			return nil, err
+		}
+	}
+	if err := f.wait(ctx, n); err != nil {
+		f.end()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *fleet) wait(ctx context.Context, n int) error {
+	return until(ctx, time.Minute, func() (bool, error) {
+		var ready bool
+		err := f.db.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM scheduler.replicas) = $1 AND EXISTS (SELECT FROM scheduler.leader)
+			AND EXISTS (SELECT FROM scheduler.jobs WHERE next_run IS NOT NULL)`, n).Scan(&ready)
+		return ready, err
+	})
+}
+
+// until asks again and again until ok, for at most limit.
+func until(ctx context.Context, limit time.Duration, ok func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		done, err := ok()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// quantile of sorted values.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}

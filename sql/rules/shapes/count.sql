@@ -1,0 +1,5 @@
+-- Dry run: how many rows the rule names.
+SELECT count(*)
+FROM (
+{rule}
+) r

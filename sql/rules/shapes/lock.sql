@@ -1,0 +1,7 @@
+-- First statement of a batch: lock, without waiting for anybody. FOR UPDATE also
+-- holds off, or is held off by, rows that refer to these: their foreign keys take
+-- a key-share lock.
+SELECT t.ctid
+FROM {table} t
+WHERE t.ctid = ANY (@_ctids::tid[])
+FOR UPDATE SKIP LOCKED

@@ -1,0 +1,3 @@
+-- The highest id that is committed.
+SELECT max(m.{column})::bigint
+FROM {table} m
