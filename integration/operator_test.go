@@ -154,8 +154,8 @@ func TestCancelByRiversRow(t *testing.T) {
 	if got := scalar[string](t, db, "SELECT status FROM scheduler.runs WHERE id = $1", run); got != "cancelled" {
 		t.Errorf("the ledger says %q after River's row was deleted", got)
 	}
-	if n := scalar[int64](t, db, "SELECT count(*) FROM hits"); n != 0 {
-		t.Errorf("cancelled runs left %d effects", n)
+	if n := scalar[int64](t, db, "SELECT count(*) FROM hits WHERE run_id = $1", run); n != 0 {
+		t.Errorf("the cancelled run left %d effects", n)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestDryRunChangesNothing(t *testing.T) {
 			t.Errorf("%s: the dry run does not report what would be affected", job)
 		}
 	}
-	if n := scalar[int64](t, db, "SELECT (SELECT count(*) FROM hits) + (SELECT count(*) FROM sweep_rows WHERE swept_by IS NOT NULL)"); n != 0 {
+	if n := scalar[int64](t, db, "SELECT (SELECT count(*) FROM hits JOIN scheduler.runs r ON r.id = run_id WHERE r.dry_run) + (SELECT count(*) FROM sweep_rows WHERE swept_by IS NOT NULL)"); n != 0 {
 		t.Errorf("dry runs changed %d rows", n)
 	}
 }

@@ -2,7 +2,7 @@ DROP FUNCTION resume_job(text);
 DROP FUNCTION pause_job(text, text);
 DROP FUNCTION run_now(text, jsonb, boolean);
 DROP FUNCTION check_parameters(job_definitions, jsonb);
-DROP FUNCTION locked_job(text);
+DROP FUNCTION known_job(text);
 DROP VIEW job_stats;
 DROP VIEW runs;
 DROP VIEW jobs;

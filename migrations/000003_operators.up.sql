@@ -146,13 +146,13 @@ COMMENT ON VIEW job_stats IS 'Counts and durations of each job over what the led
 
 -- SQLSTATEs of our own: SC001 unknown job, SC002 invalid parameter, SC003 the job
 -- is paused or not registered, SC004 bad argument.
-CREATE FUNCTION locked_job(the_name text) RETURNS job_definitions LANGUAGE plpgsql
+CREATE FUNCTION known_job(the_name text) RETURNS job_definitions LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
     found_job job_definitions;
 BEGIN
-    SELECT * INTO found_job FROM job_definitions WHERE job_name = the_name FOR NO KEY UPDATE;
+    SELECT * INTO found_job FROM job_definitions WHERE job_name = the_name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown job "%"', the_name USING ERRCODE = 'SC001',
             HINT = coalesce('Jobs are: ' || (SELECT string_agg(job_name, ', ' ORDER BY job_name) FROM job_definitions),
@@ -211,7 +211,7 @@ CREATE FUNCTION run_now(job_name text, parameters jsonb DEFAULT '{}', dry_run bo
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    job job_definitions := locked_job(run_now.job_name);
+    job job_definitions := known_job(run_now.job_name);
     run_id bigint;
 BEGIN
     IF NOT job.registered THEN
@@ -236,7 +236,7 @@ CREATE FUNCTION pause_job(job_name text, reason text) RETURNS void LANGUAGE plpg
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    job job_definitions := locked_job(pause_job.job_name);
+    job job_definitions := known_job(pause_job.job_name);
 BEGIN
     IF coalesce(trim(pause_job.reason), '') = '' THEN
         RAISE EXCEPTION 'pausing job "%" needs a reason', job.job_name USING ERRCODE = 'SC004',
@@ -253,7 +253,7 @@ CREATE FUNCTION resume_job(job_name text) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    job job_definitions := locked_job(resume_job.job_name);
+    job job_definitions := known_job(resume_job.job_name);
 BEGIN
     UPDATE job_definitions d SET paused_at = NULL, paused_by = NULL, paused_reason = NULL WHERE d.id = job.id;
 END;

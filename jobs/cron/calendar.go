@@ -9,8 +9,8 @@ import (
 
 const (
 	daySeconds = 24 * 60 * 60
-	// yearMax is the last year of local time that is searched for a match, one
-	// more than the horizon needs, whatever the offset.
+	// yearMax is the last year of local time that is searched for a match: in zones
+	// east of UTC some local times of 2200 are before the horizon.
 	yearMax = 2200
 )
 
@@ -31,7 +31,7 @@ type calendar struct {
 // next returns the first match at or after a local time. It reports false if
 // there is none up to yearMax.
 func (c *calendar) next(local int64) (int64, bool) {
-	day, clock := floorDiv(local, daySeconds), int(floorMod(local, daySeconds))
+	day, clock := dayNumber(local), int(floorMod(local, daySeconds))
 	year, month, date := dateOf(day)
 	if c.days(year, month)>>date&1 != 0 {
 		if clock, ok := c.nextClock(clock); ok {
@@ -53,7 +53,7 @@ func (c *calendar) next(local int64) (int64, bool) {
 
 // previous returns the last match at or before a local time. There must be one.
 func (c *calendar) previous(local int64) int64 {
-	day, clock := floorDiv(local, daySeconds), int(floorMod(local, daySeconds))
+	day, clock := dayNumber(local), int(floorMod(local, daySeconds))
 	year, month, date := dateOf(day)
 	if c.days(year, month)>>date&1 != 0 {
 		if clock, ok := c.previousClock(clock); ok {
@@ -78,7 +78,7 @@ func (c *calendar) count(low, high int64) int64 {
 	}
 	high++
 	perDay := int64(bits.OnesCount64(c.hour) * bits.OnesCount64(c.minute) * bits.OnesCount64(c.second))
-	return perDay*c.countDays(floorDiv(low, daySeconds), floorDiv(high, daySeconds)) -
+	return perDay*c.countDays(dayNumber(low), dayNumber(high)) -
 		c.countBefore(low) + c.countBefore(high)
 }
 
@@ -101,7 +101,7 @@ func (c *calendar) countDays(low, high int64) (n int64) {
 
 // countBefore returns how many times of the same day, before a local time, match.
 func (c *calendar) countBefore(local int64) int64 {
-	year, month, date := dateOf(floorDiv(local, daySeconds))
+	year, month, date := dateOf(dayNumber(local))
 	if c.days(year, month)>>date&1 == 0 {
 		return 0
 	}
@@ -193,6 +193,7 @@ func dateRule(rule gocron.DomConstraint, length, first int) uint32 {
 		day = length
 	case gocron.DomLastOffset:
 		day = length - rule.N
+	case gocron.DomNearestWeekday:
 	}
 	if day < 1 || day > length {
 		return 0
@@ -226,13 +227,16 @@ func weekdayRule(rule gocron.DowConstraint, length, first int) uint32 {
 	return 1 << day
 }
 
+// dayNumber returns the days since 1970-01-01 of a local time.
+func dayNumber(local int64) int64 { return (local - floorMod(local, daySeconds)) / daySeconds }
+
 // dateOf and dayOf turn days since 1970-01-01 into a date and back.
 func dateOf(day int64) (int, time.Month, int) {
 	return time.Unix(day*daySeconds, 0).UTC().Date()
 }
 
 func dayOf(year int, month time.Month, date int) int64 {
-	return floorDiv(time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix(), daySeconds)
+	return dayNumber(time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix())
 }
 
 func monthLength(year int, month time.Month) int {

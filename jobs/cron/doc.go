@@ -77,13 +77,13 @@
 // # Limits
 //
 // Ticks lie between 1970-01-01T00:00:00Z and 2200-01-01T00:00:00Z, the end not
-// included, and on whole seconds. No accepted schedule is without ticks for more
-// than 40 years (29 February on a given weekday). Offsets of IANA zones are
-// assumed: a clock is not set back by more than 48 hours. Leap seconds do not
-// exist.
+// included, and on whole seconds. A schedule whose last tick is before 2100 is
+// refused. Offsets of IANA zones are assumed: a clock is not set back by more
+// than 48 hours. Leap seconds do not exist.
 //
-// Refused with a *ParseError: an expression that never fires, a time zone inside
-// the text, another number of fields, a year field, values out of range,
+// Refused with a *ParseError: an expression that never fires (such as "0 0 31 2 *",
+// or in Berlin "*/15 2 * 3 sun#L", the hour that is always left out), a time zone
+// inside the text, another number of fields, a year field, values out of range,
 // inverted ranges, steps of zero, ? (write *), @reboot, and text that is empty,
 // too long or not plain ASCII.
 package cron

@@ -43,6 +43,8 @@ type field struct {
 }
 
 // layout is the fields in the order of the six-field form.
+//
+//nolint:gochecknoglobals // a table that nothing changes
 var layout = [6]field{
 	{
 		name: "second", max: 59, last: 59, spread: 59, example: "0-59", options: gocron.Second,

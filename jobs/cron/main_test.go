@@ -28,20 +28,20 @@ var zones = []string{
 	"Pacific/Tongatapu", "Pacific/Enderbury",
 }
 
-func location(t testing.TB, name string) *time.Location {
-	t.Helper()
+func location(tb testing.TB, name string) *time.Location {
+	tb.Helper()
 	loc, err := cron.LoadLocation(name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return loc
 }
 
-func parse(t testing.TB, text, zone string) *cron.Schedule {
-	t.Helper()
-	s, err := cron.Parse(text, cron.Options{Location: location(t, zone), Name: "job"})
+func parse(tb testing.TB, text, zone string) *cron.Schedule {
+	tb.Helper()
+	s, err := cron.Parse(text, cron.Options{Location: location(tb, zone), Name: "job"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }

@@ -9,6 +9,8 @@ import (
 const (
 	// horizon is the first instant without ticks, 2200-01-01T00:00:00Z.
 	horizon = 7258118400
+	// assured is the instant up to which a schedule must have ticks, 2100-01-01T00:00:00Z.
+	assured = 4102444800
 	// lookback is how far back, in seconds, a clock may have shown a later time
 	// than it does now: more than any zone's clock was ever set back.
 	lookback = 48 * 60 * 60
@@ -56,7 +58,7 @@ func (s *Schedule) stretches(first, last int64) iter.Seq[stretch] {
 
 // Next returns the first tick strictly after an instant, in the schedule's
 // location. It returns the zero time if there is none before the horizon, the
-// year 2200; a parsed schedule always has one after any instant up to 2100. For
+// year 2200; a parsed schedule always has one after any instant before 2100. For
 // an instant before 1970 it returns the first tick there is.
 func (s *Schedule) Next(after time.Time) time.Time {
 	tick, ok := s.next(firstAfter(after), horizon-1)

@@ -37,7 +37,7 @@ func checkWindow(t *rapid.T, r *reference, loc *time.Location, from, to time.Tim
 	if err != nil {
 		for day := time.Unix(0, 0).UTC(); day.Year() < 2100; day = day.AddDate(0, 0, 1) {
 			if r.matchesDay(day) {
-				t.Fatalf("%s is due on %s but was refused: %v", r.text, day, err)
+				t.Fatalf("%q in %s is due on %s but was refused: %v", r.text, loc, day, err)
 			}
 		}
 		return
@@ -151,7 +151,7 @@ func TestTicksAlwaysGoForward(t *testing.T) {
 		r := drawReference(t, rapid.Bool().Draw(t, "seconds"))
 		s, err := cron.Parse(r.text, cron.Options{Location: loc})
 		if err != nil {
-			t.Skip("never fires")
+			return // it never fires
 		}
 		start := time.Unix(rapid.Int64Range(-1e9, 4102444800).Draw(t, "start"), rapid.Int64Range(0, 999999999).Draw(t, "fraction"))
 		at := start
@@ -198,7 +198,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 
-	days := int64(horizon.Unix() / 86400)
+	days := horizon.Unix() / 86400
 	if n, first, last := s.Count(time.Time{}, time.Unix(1<<62, 0)); n != days || first.Unix() != 0 ||
 		!last.Equal(horizon.Add(-24*time.Hour)) {
 		t.Errorf("Count of everything = %d, %s, %s, want %d", n, first, last, days)
@@ -240,6 +240,8 @@ func TestRareDays(t *testing.T) {
 		{"0 0 */28 2 0,2", "2072-03-01", "2078-02-01"}, // the 1st and the 29th
 		{"0 0 * 2 mon#5", "2088-03-01", "2112-02-29"},  // only a 29th can be the fifth
 		{"0 0 29w 2 *", "2024-03-01", "2028-02-29"},    // a Tuesday
+		{"0 0 1w 8 *", "2026-01-01", "2026-08-03"},     // a Saturday
+		{"0 0 31w 5 *", "2026-01-01", "2026-05-29"},    // a Sunday
 		{"0 0 31w * *", "2026-01-31", "2026-03-31"},    // February has none
 		{"0 0 l-30 * *", "2026-02-01", "2026-03-01"},   // only months of 31 days
 		{"0 0 l 2 *", "2027-03-01", "2028-02-29"},

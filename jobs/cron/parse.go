@@ -43,7 +43,7 @@ func Parse(text string, opts Options) (*Schedule, error) {
 	if opts.Location == nil {
 		opts.Location = time.UTC
 	}
-	if opts.Location == time.Local {
+	if opts.Location == time.Local { //nolint:gosmopolitan // it is refused
 		return nil, &ParseError{
 			Text: text, Field: "time zone",
 			Reason: "Local differs from machine to machine; use LoadLocation with an IANA name such as Europe/Berlin",
@@ -93,6 +93,13 @@ func Parse(text string, opts Options) (*Schedule, error) {
 			Text: text, Field: layout[dayOfMonthField].name,
 			Reason: "no date ever matches together with the month and the day of the week, so it would never fire; " +
 				"use a day that the month has, or L for its last day",
+		}
+	}
+	if _, ok := s.next(assured, horizon-1); !ok {
+		return nil, &ParseError{
+			Text: text, Field: layout[hourField].name,
+			Reason: fmt.Sprintf("on all of these days the clock in %s is set forward over these times, so it would never fire; "+
+				"use another hour, or a minute and an hour without * and /", s.location),
 		}
 	}
 	return s, nil

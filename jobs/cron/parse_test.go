@@ -145,13 +145,32 @@ func TestParseErrorMessage(t *testing.T) {
 	}
 }
 
+// In Berlin the last Sunday of March has no hour 2. A wildcard there follows real
+// time and would never be due; a fixed time is due after the gap.
+func TestParseRefusesWhatTheClockAlwaysLeavesOut(t *testing.T) {
+	t.Parallel()
+	berlin := location(t, "Europe/Berlin")
+	const text = "*/15 2 * 3 sun#L"
+	_, err := cron.Parse(text, cron.Options{Location: berlin})
+	var refused *cron.ParseError
+	if !errors.As(err, &refused) || refused.Field != "hour" || !strings.Contains(refused.Reason, "clock in Europe/Berlin") {
+		t.Errorf("got %v", err)
+	}
+	parse(t, text, "America/New_York")
+	parse(t, "*/15 2 * 3 sun#3", "Europe/Berlin")
+	fixed := parse(t, "15 2 * 3 sun#L", "Europe/Berlin")
+	if got := fixed.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, berlin)).Format(time.RFC3339); got != "2026-03-29T03:00:00+02:00" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestParseRefusesLocalAndNamelessHash(t *testing.T) {
 	t.Parallel()
 	for field, c := range map[string]struct {
 		text string
 		opts cron.Options
 	}{
-		"time zone": {"0 0 * * *", cron.Options{Location: time.Local}},
+		"time zone": {"0 0 * * *", cron.Options{Location: time.Local}}, //nolint:gosmopolitan // it is refused
 		"minute":    {"H * * * *", cron.Options{}},
 		"hour":      {"0 0~5 * * *", cron.Options{}},
 	} {
@@ -186,7 +205,7 @@ func TestParseReadsTheSame(t *testing.T) {
 		{"0 0 * * 5#L", "0 0 * * fri#l", "0 0 * * FRI#L"},
 		{"0 0 * * 0#2", "0 0 * * 7#2", "0 0 * * sun#2"},
 		{"@every 90s", "@every 1m30s", "@every\t90s", "@EVERY  90s"},
-		{"H H * * *", "h h * * *"},
+		{"H h * * *", "h H * * *"},
 		{"H(0-29) * * * *", "0~29 * * * *", "h(0-29) * * * *"},
 		{"H(0-29)/10 * * * *", "0~29/10 * * * *"},
 		{"0 0 * * H(mon-fri)", "0 0 * * 1~5"},

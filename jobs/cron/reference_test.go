@@ -79,9 +79,9 @@ func drawReference(t *rapid.T, seconds bool) *reference {
 		text, r.second = drawField(t, "second", 0, 59)
 		texts = append(texts, text)
 	}
-	minute, hour := "", ""
-	minute, r.minute = drawField(t, "minute", 0, 59)
-	hour, r.hour = drawField(t, "hour", 0, 23)
+	minute, minutes := drawField(t, "minute", 0, 59)
+	hour, hours := drawField(t, "hour", 0, 23)
+	r.minute, r.hour = minutes, hours
 	texts = append(texts, minute, hour)
 	r.fixed = !strings.ContainsAny(minute+hour, "*/")
 	// Dates and weekdays are mostly free, or most windows would hold no tick.

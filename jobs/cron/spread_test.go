@@ -22,10 +22,10 @@ func TestHashIsStable(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ text, name, want string }{
-		{"H H * * *", "cleanup", "2026-01-01 00:18:00"},
-		{"H H * * *", "cleanup2", "2026-01-01 16:28:00"},
-		{"H H H H *", "cleanup", "2026-03-15 00:18:00"},
-		{"H H * * H", "cleanup", "2026-01-06 00:18:00"},
+		{"H h * * *", "cleanup", "2026-01-01 00:18:00"},
+		{"H h * * *", "cleanup2", "2026-01-01 16:28:00"},
+		{"H h H h *", "cleanup", "2026-03-15 00:18:00"},
+		{"H h * * H", "cleanup", "2026-01-06 00:18:00"},
 		{"H/15 * * * *", "cleanup", "2026-01-01 00:03:00"},
 		{"H(0-29) * * * *", "cleanup", "2026-01-01 00:18:00"},
 		{"H 0 0~9 * * *", "cleanup", "2026-01-01 02:00:36"},
@@ -45,9 +45,9 @@ func TestHashSpreads(t *testing.T) {
 	seconds, minutes, clocks := map[time.Time]int{}, map[int]int{}, map[string]int{}
 	for i := range jobs {
 		name := fmt.Sprintf("job-%d", i)
-		seconds[hashed(t, "H H * * * *", name).Next(start)]++
+		seconds[hashed(t, "H h * * * *", name).Next(start)]++
 		minutes[hashed(t, "H * * * *", name).Next(start).Minute()]++
-		at := hashed(t, "H H * * *", name).Next(start)
+		at := hashed(t, "H h * * *", name).Next(start)
 		clocks[fmt.Sprintf("hour %d, minute %d", at.Hour()%2, at.Minute()%2)]++
 	}
 	for at, n := range seconds {

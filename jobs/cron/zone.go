@@ -54,6 +54,3 @@ func offsetUntil(location *time.Location, at int64) (offset, end int64) {
 
 // floorMod returns a modulo b, b > 0, never negative.
 func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
-
-// floorDiv returns a divided by b, b > 0, rounded down.
-func floorDiv(a, b int64) int64 { return (a - floorMod(a, b)) / b }
