@@ -259,3 +259,84 @@ func TestPlainSQLSteersTheSchedule(t *testing.T) {
 		t.Errorf("a disabled job is shown as %q", got)
 	}
 }
+
+// An operator's open transaction on one job holds up neither the other jobs nor
+// the next leader.
+func TestLockedJobHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	stop := runScheduler(t, scheduler.Config{DatabaseURL: db.URL})
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits)")
+	tx, err := db.Conn(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var run int64
+	err = tx.QueryRow(t.Context(), "UPDATE scheduler.scheduled_jobs SET dry_run = true WHERE job_name = 'yearly_hit' RETURNING id").Scan(&run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked := scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')")
+	other := scalar[int64](t, db, "SELECT scheduler.run_now('fails_once')")
+	waitStatus(t, db, other, jobs.StatusSuccess)
+	stop()
+	runScheduler(t, scheduler.Config{DatabaseURL: db.URL})
+	begin := scalar[time.Time](t, db, "SELECT clock_timestamp()")
+	waitValue(t, db, waitRun, true, "SELECT count(*) >= 3 FROM hits WHERE tick > $1", begin)
+	if got := scalar[string](t, db, "SELECT status FROM scheduler.runs WHERE id = $1", blocked); got != "requested" {
+		t.Errorf("the run of the locked job is %q, want that it waits", got)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waitStatus(t, db, blocked, jobs.StatusSuccess)
+}
+
+// A change by SQL outlives a take-over; a deployment that declares something else
+// is in force; operators' settings are never overwritten; a job whose code is gone
+// is kept and not enqueued.
+func TestWhoDecidesWhat(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	stop := runScheduler(t, scheduler.Config{DatabaseURL: db.URL})
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits)")
+	exec1(t, db, "UPDATE scheduler.scheduled_jobs SET parameters = '{\"size\": 9}', schedule_override = '@weekly' WHERE job_name = 'yearly_hit'")
+	exec1(t, db, "SELECT scheduler.pause_job('sweep', 'not now')")
+	stop()
+	stop = runScheduler(t, scheduler.Config{DatabaseURL: db.URL})
+	waitValue(t, db, waitRun, int64(2), "SELECT epoch FROM scheduler.leader")
+	run := scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')")
+	waitStatus(t, db, run, jobs.StatusSuccess)
+	if got := scalar[string](t, db, "SELECT parameters ->> 'size' FROM scheduler.runs WHERE id = $1", run); got != "9" {
+		t.Errorf("after a take-over the parameter is %s, want what was set by SQL", got)
+	}
+	stop()
+	stop = runScheduler(t, scheduler.Config{DatabaseURL: db.URL, Jobs: []scheduler.JobConfig{
+		{Name: "yearly_hit", Schedule: "@monthly", Parameters: map[string]any{"size": 4}},
+	}})
+	waitValue(t, db, waitRun, "@weekly", "SELECT schedule FROM scheduler.jobs WHERE job_name = 'yearly_hit' AND parameters = '{\"size\": 4}'")
+	if got := scalar[string](t, db, "SELECT state FROM scheduler.jobs WHERE job_name = 'sweep'"); got != "paused" {
+		t.Errorf("after a deployment the paused job is %s", got)
+	}
+	stop()
+	few := &jobs.Registry{}
+	if err := few.Add(sweep{}); err != nil {
+		t.Fatal(err)
+	}
+	runScheduler(t, scheduler.Config{DatabaseURL: db.URL, Registry: few})
+	waitValue(t, db, waitRun, "unregistered", "SELECT state FROM scheduler.jobs WHERE job_name = 'each_second' AND next_run IS NULL AND run_count > 0")
+	refused(t, db, "SC003", "SELECT scheduler.run_now('each_second')", "registered")
+}
+
+func TestDisabledSchedulerEnqueuesNothing(t *testing.T) {
+	t.Parallel()
+	db := started(t, scheduler.Config{Disabled: true})
+	run := scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')")
+	waitStatus(t, db, run, jobs.StatusSkipped)
+	if got := scalar[string](t, db, "SELECT reason FROM scheduler.runs WHERE id = $1", run); got != "the scheduler is disabled by its configuration" {
+		t.Errorf("the reason is %q", got)
+	}
+	if n := scalar[int64](t, db, "SELECT (SELECT count(*) FROM scheduler.river_job) + (SELECT count(*) FROM scheduler.jobs WHERE next_run IS NOT NULL)"); n != 0 {
+		t.Errorf("%d jobs were enqueued or planned", n)
+	}
+}

@@ -128,21 +128,21 @@ func (s *Statements) DueJobs(ctx context.Context, tx pgx.Tx, limit int) ([]DueJo
 	return due, nil
 }
 
-// JobForRun locks and returns a registered job; nil if there is none of that
-// name.
-func (s *Statements) JobForRun(ctx context.Context, tx pgx.Tx, jobName string) (*DueJob, error) {
-	rows, err := tx.Query(ctx, s.Text("job_for_run"), pgx.NamedArgs{"job_name": jobName})
+// JobForRun locks and returns a job for which a run was requested. Nil with
+// registered set: somebody else has locked the row; ask again later.
+func (s *Statements) JobForRun(ctx context.Context, tx pgx.Tx, jobName string) (job *DueJob, registered bool, err error) {
+	args := pgx.NamedArgs{"job_name": jobName}
+	found, err := collect[DueJob](ctx, tx, "read the job", s.Text("job_for_run"), args)
 	if err != nil {
-		return nil, fmt.Errorf("read job %q: %w", jobName, err)
+		return nil, false, err
 	}
-	found, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[DueJob])
-	if err != nil {
-		return nil, fmt.Errorf("read job %q: %w", jobName, err)
+	if len(found) == 1 {
+		return &found[0], true, nil
 	}
-	if len(found) == 0 {
-		return nil, nil //nolint:nilnil // absence is an answer here, and its caller's to judge
+	if err := tx.QueryRow(ctx, s.Text("is_registered"), args).Scan(&registered); err != nil {
+		return nil, false, fmt.Errorf("read job %q: %w", jobName, err)
 	}
-	return found[0], nil
+	return nil, registered, nil
 }
 
 // Advance moves a job on after its ticks were decided.

@@ -6,15 +6,17 @@
 -- what was changed by SQL since stays. What operators set is never touched.
 INSERT INTO scheduler.job_definitions AS d
     (job_name, description, schedule, timezone, enabled, overlap, catch_up, timeout, max_attempts, dry_run, parameters, parameter_specs, declared)
-VALUES
-    (@job_name, @description, @schedule, @timezone, @enabled, @overlap, @catch_up, @timeout, @max_attempts, @dry_run, @parameters, @parameter_specs, @declared)
+SELECT @job_name::text, @description::text, @schedule::text, @timezone::text, @enabled::boolean, @overlap::text, @catch_up::text, @timeout::interval,
+       @max_attempts::integer, @dry_run::boolean, @parameters::jsonb, @parameter_specs::jsonb, @declared::jsonb
+-- Asked before the row is locked: an operator's open transaction on a job must
+-- not hold up a leader that has nothing to write.
+WHERE NOT EXISTS (SELECT FROM scheduler.job_definitions s WHERE s.job_name = @job_name::text AND s.registered AND s.declared = @declared::jsonb)
 ON CONFLICT (job_name) DO UPDATE SET
     description = excluded.description, schedule = excluded.schedule, timezone = excluded.timezone,
     enabled = excluded.enabled, overlap = excluded.overlap, catch_up = excluded.catch_up,
     timeout = excluded.timeout, max_attempts = excluded.max_attempts, dry_run = excluded.dry_run,
     parameters = excluded.parameters, parameter_specs = excluded.parameter_specs,
     declared = excluded.declared, registered = true
-WHERE d.declared IS DISTINCT FROM excluded.declared OR NOT d.registered
 
 -- name: unregister_jobs
 UPDATE scheduler.job_definitions SET registered = false
@@ -38,14 +40,14 @@ UPDATE scheduler.job_definitions SET next_run = NULL WHERE next_run IS NOT NULL
 
 -- name: due_jobs
 -- Oldest first, a chunk at a time. SKIP LOCKED: an operator's open transaction
--- on one job must not hold up the others. Unfinished is what the overlap policy
--- asks about.
+-- on one job must not hold up the others. now(), since a volatile clock would
+-- keep the index from being used. Unfinished is what the overlap policy asks about.
 SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
-       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now,
+       d.dry_run, d.parameters, d.next_run, now() AS now,
        EXISTS (SELECT FROM scheduler.job_runs r
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
 FROM scheduler.job_definitions d
-WHERE d.next_run <= clock_timestamp()
+WHERE d.next_run <= now()
 ORDER BY d.next_run, d.job_name
 LIMIT @max
 FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -57,7 +59,10 @@ SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.cat
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
 FROM scheduler.job_definitions d
 WHERE d.job_name = @job_name AND d.registered
-FOR NO KEY UPDATE OF d
+FOR NO KEY UPDATE OF d SKIP LOCKED
+
+-- name: is_registered
+SELECT EXISTS (SELECT FROM scheduler.job_definitions WHERE job_name = @job_name AND registered)
 
 -- name: advance_jobs
 UPDATE scheduler.job_definitions d

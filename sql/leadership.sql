@@ -38,7 +38,7 @@ SELECT clock_timestamp() AS now,
        ARRAY(SELECT DISTINCT attempted_by[array_upper(attempted_by, 1)]
              FROM scheduler.river_job WHERE state = 'running' AND attempted_by IS NOT NULL) AS working,
        EXISTS (SELECT FROM scheduler.river_job
-               WHERE state IN ('retryable', 'scheduled') AND scheduled_at <= clock_timestamp()) AS promotable,
+               WHERE state IN ('retryable', 'scheduled') AND scheduled_at <= now()) AS promotable,
        (SELECT min(next_run) FROM scheduler.job_definitions WHERE next_run IS NOT NULL) AS nearest,
        EXISTS (SELECT FROM scheduler.job_definitions
                WHERE next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL) AS unplanned,

@@ -238,6 +238,12 @@ func TestChangesOfTheClock(t *testing.T) {
 			"2026-10-25T00:30:00+02:00", "2026-10-25T02:00:00+02:00 2026-10-25T02:00:00Z 2026-10-25T04:00:00Z",
 		},
 
+		// Vostok: on 1 February 1994 0:00 became 17:00 of the day before.
+		{
+			"seven repeated hours", "Antarctica/Vostok", "0 20 * * *",
+			"1994-01-31T17:00:00Z", "1994-02-01T20:00:00Z",
+		},
+
 		// Monrovia: 7 January 1972 0:00:00 becomes 0:44:30.
 		{
 			"gap that ends within a minute", "Africa/Monrovia", "0 0 * * *",

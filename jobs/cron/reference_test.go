@@ -31,13 +31,18 @@ func (r *reference) matchesDay(local time.Time) bool {
 }
 
 // ticks walks real time from one instant to another, both included, in steps of
-// a second or a minute, and returns the ticks. It starts six hours early, so as
-// to know which local times have been seen: no clock was set back by more.
+// a second or a minute, and returns the ticks. For fixed times it starts eight
+// hours early, so as to know which local times have been seen: since 1970 no clock
+// was set back by more than Vostok's in 1994, by seven.
 func (r *reference) ticks(loc *time.Location, from, to time.Time, step time.Duration) []time.Time {
 	var found []time.Time
 	var previous time.Time
 	seen := map[int64]bool{}
-	for at := from.Add(-6 * time.Hour); !at.After(to); at = at.Add(step) {
+	start := from
+	if r.fixed {
+		start = from.Add(-8 * time.Hour)
+	}
+	for at := start; !at.After(to); at = at.Add(step) {
 		local := wall(at, loc)
 		due := false
 		if r.fixed {
@@ -65,8 +70,9 @@ func (r *reference) ticks(loc *time.Location, from, to time.Time, step time.Dura
 
 // wall returns what a clock in loc shows at an instant, as a time in UTC.
 func wall(at time.Time, loc *time.Location) time.Time {
-	at = at.In(loc)
-	return time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), 0, time.UTC)
+	year, month, day := at.In(loc).Date()
+	hour, minute, second := at.In(loc).Clock()
+	return time.Date(year, month, day, hour, minute, second, 0, time.UTC)
 }
 
 // drawReference draws a text of 5 or 6 fields together with its meaning. The

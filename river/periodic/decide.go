@@ -150,12 +150,15 @@ func (l *lead) decideRequested(ctx context.Context) (decided bool, err error) {
 			if err != nil {
 				return err
 			}
-			n = len(requested)
-			inserts := make([]river.InsertManyParams, 0, n)
+			n = 0
+			var inserts []river.InsertManyParams
 			for _, run := range requested {
-				insert, err := l.decideRun(ctx, tx, run)
+				insert, decided, err := l.decideRun(ctx, tx, run)
 				if err != nil {
 					return err
+				}
+				if decided {
+					n++
 				}
 				if insert != nil {
 					inserts = append(inserts, *insert)
@@ -173,21 +176,23 @@ func (l *lead) decideRequested(ctx context.Context) (decided bool, err error) {
 	}
 }
 
-// decideRun decides one run that was asked for; nil means that it is not
-// enqueued.
-func (l *lead) decideRun(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) (*river.InsertManyParams, error) {
-	refuse := func(status jobs.Status, reason, errorText string) (*river.InsertManyParams, error) {
-		return nil, l.config.Statements.RefuseRun(ctx, tx, l.term.Number, run.ID, string(status), reason, errorText)
+// decideRun decides one run that was asked for. Without an insert it was refused,
+// or, if it is not decided, waits for somebody who has locked the job's row.
+func (l *lead) decideRun(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) (insert *river.InsertManyParams, decided bool, err error) {
+	refuse := func(status jobs.Status, reason, errorText string) (*river.InsertManyParams, bool, error) {
+		return nil, true, l.config.Statements.RefuseRun(ctx, tx, l.term.Number, run.ID, string(status), reason, errorText)
 	}
 	if l.config.Disabled {
 		return refuse(jobs.StatusSkipped, ReasonDisabled, "")
 	}
-	job, err := l.config.Statements.JobForRun(ctx, tx, run.JobName)
-	if err != nil {
-		return nil, err
-	}
-	if job == nil {
+	job, registered, err := l.config.Statements.JobForRun(ctx, tx, run.JobName)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case !registered:
 		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
+	case job == nil:
+		return nil, false, nil
 	}
 	parameters, err := l.resolve(*job, run.Parameters)
 	if err != nil {
@@ -197,15 +202,15 @@ func (l *lead) decideRun(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) (
 		return refuse(jobs.StatusSkipped, ReasonOverlap, "")
 	}
 	if err := l.config.Statements.AcceptRun(ctx, tx, l.term.Number, run.ID, parameters); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := l.config.Statements.CountEnqueued(ctx, tx, run.JobName); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	insert := insertParams(*job, jobs.Args{
+	params := insertParams(*job, jobs.Args{
 		RunID: run.ID, Tick: run.Tick, Trigger: jobs.Trigger(run.Trigger), DryRun: run.DryRun, Parameters: parameters,
 	})
-	return &insert, nil
+	return &params, true, nil
 }
 
 // resolve checks a run's parameters over the job's own over the defaults.

@@ -149,43 +149,39 @@ func (l *lead) pause(pulse sql.Pulse, failed bool) time.Duration {
 }
 
 // act does what the pulse says is to be done, and says whether it did anything
-// that changes what is next.
+// that changes what is next. A job whose row somebody else holds up does not hold
+// up the others.
 func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error) {
-	if !l.declared {
-		if err := l.declare(ctx); err != nil {
-			return false, err
-		}
-		l.declared = true
-		return true, nil
+	steps := []struct {
+		due bool
+		do  func(ctx context.Context) (bool, error)
+	}{
+		{!l.declared, l.declare},
+		{pulse.Unplanned && !l.config.Disabled, l.plan},
+		{pulse.Nearest != nil && !pulse.Nearest.After(pulse.Now), l.decideDue},
+		{pulse.Requested, l.decideRequested},
 	}
-	if pulse.Unplanned && !l.config.Disabled {
-		planned, err := l.plan(ctx)
+	var errs []error
+	for _, step := range steps {
+		if !step.due {
+			continue
+		}
+		did, err := step.do(ctx)
 		if err != nil {
-			return false, err
+			if l.term.Lost() {
+				return false, err
+			}
+			errs = append(errs, err)
 		}
-		acted = acted || planned
+		acted = acted || did
 	}
-	if pulse.Nearest != nil && !pulse.Nearest.After(pulse.Now) {
-		decided, err := l.decideDue(ctx)
-		if err != nil {
-			return false, err
-		}
-		acted = acted || decided
-	}
-	if pulse.Requested {
-		decided, err := l.decideRequested(ctx)
-		if err != nil {
-			return false, err
-		}
-		acted = acted || decided
-	}
-	return acted, l.maintain(ctx, pulse)
+	return acted, errors.Join(append(errs, l.maintain(ctx, pulse))...)
 }
 
 // declare writes the registry and the configuration in force.
-func (l *lead) declare(ctx context.Context) error {
+func (l *lead) declare(ctx context.Context) (declared bool, err error) {
 	var gone []string
-	err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var err error
 		gone, err = l.config.Statements.DeclareJobs(ctx, tx, l.declarations)
 		if err != nil {
@@ -200,10 +196,14 @@ func (l *lead) declare(ctx context.Context) error {
 		}
 		return l.config.Statements.RequestBootstrap(ctx, tx, l.config.BootstrapJobs)
 	})
-	if err == nil && len(gone) > 0 {
+	if err != nil {
+		return false, err
+	}
+	l.declared = true
+	if len(gone) > 0 {
 		l.config.Logger.WarnContext(ctx, "jobs are not registered here any more; their history is kept, they are not enqueued", slog.Any("jobs", gone))
 	}
-	return err
+	return true, nil
 }
 
 // plan computes the next run of every job that has none.

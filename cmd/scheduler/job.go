@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+// nextTicks is how many ticks "job" shows.
+const nextTicks = 5
+
+// jobDetails is a job with what only the program can work out.
+type jobDetails struct {
+	scheduler.Job
+
+	NextTicks []time.Time `json:"next_ticks"`
+}
+
+func (a *app) jobCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "job NAME",
+		Short: "Show one job: its parameters, its policies and its next ticks",
+		Example: `  scheduler job database_cleanup
+  scheduler job database_cleanup --json | jq '.next_ticks'`,
+		Args:              oneArg("a job's name"),
+		ValidArgsFunction: a.completeJob,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withClient(cmd.Context(), func(client *scheduler.Client) error {
+				job, err := client.Job(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				now := time.Now()
+				ticks, err := scheduler.NextTicks(job, now, nextTicks)
+				if err != nil && job.Problem == nil {
+					return err
+				}
+				if a.json {
+					return a.writeJSON(jobDetails{Job: job, NextTicks: listJSON(ticks)})
+				}
+				return a.writeJob(job, ticks, now)
+			})
+		},
+	}
+	a.addJSON(cmd)
+	return cmd
+}
+
+func (a *app) writeJob(job scheduler.Job, ticks []time.Time, now time.Time) error {
+	parameters, err := parameterRows(job)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout, job.JobName)
+	if job.Description != "" {
+		fmt.Fprintln(a.stdout, job.Description)
+	}
+	fmt.Fprintln(a.stdout)
+	last := "never"
+	if job.LastRun != nil {
+		last = fmt.Sprintf("%s: %s, rows %s, took %s", timeText(job.LastRun, now), orDash(job.LastStatus), orDash(job.LastRows), secondsText(job.LastDuration))
+	}
+	writeTable(a.stdout, nil, [][]string{
+		{"State", stateText(job)},
+		{"Schedule", job.Schedule + "  in " + job.Timezone},
+		{"Next run", timeText(job.NextRun, now)},
+		{"Last run", last},
+		{"Runs", fmt.Sprint(job.RunCount)},
+		{"Overlap", job.Overlap},
+		{"Catch-up", job.CatchUp},
+		{"Timeout", secondsText(&job.Timeout)},
+		{"Attempts", fmt.Sprint(job.MaxAttempts)},
+	})
+	for _, remark := range remarks(job, now) {
+		fmt.Fprintf(a.stdout, "\nIt %s\n", remark)
+	}
+	if len(parameters) > 0 {
+		fmt.Fprintln(a.stdout, "\nParameters")
+		writeTable(a.stdout, []string{"  NAME", "TYPE", "VALUE", "DEFAULT", "ALLOWED", "DESCRIPTION"}, parameters)
+	}
+	if len(ticks) > 0 {
+		fmt.Fprintln(a.stdout, "\n"+ticksHeading(job))
+		for _, tick := range ticks {
+			fmt.Fprintln(a.stdout, "  "+timeText(&tick, now))
+		}
+	}
+	return nil
+}
+
+func ticksHeading(job scheduler.Job) string {
+	switch job.State {
+	case "active":
+		return "Next ticks"
+	case "paused":
+		return "Next ticks, once it is resumed"
+	}
+	return "Next ticks, if it were active"
+}
+
+// parameterRows are the job's parameters as rows of a table.
+func parameterRows(job scheduler.Job) ([][]string, error) {
+	specs, err := parameterSpecs(job)
+	if err != nil {
+		return nil, err
+	}
+	var values map[string]any
+	if err := json.Unmarshal(job.Parameters, &values); err != nil {
+		return nil, fmt.Errorf("job %q: read its parameters: %w", job.JobName, err)
+	}
+	rows := make([][]string, 0, len(specs))
+	for _, spec := range specs {
+		value, ok := values[spec.Name]
+		if !ok {
+			value = spec.Default
+		}
+		rows = append(rows, []string{
+			"  " + spec.Name, string(spec.Type), valueText(value), valueText(spec.Default), allowedText(spec), spec.Description,
+		})
+	}
+	return rows, nil
+}
+
+// valueText is a parameter's value as --param takes it.
+func valueText(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	texts := make([]string, 0, len(list))
+	for _, item := range list {
+		texts = append(texts, fmt.Sprint(item))
+	}
+	return strings.Join(texts, ",")
+}
+
+// allowedText says what a parameter may be.
+func allowedText(spec jobs.Parameter) string {
+	bound := func(value float64) string {
+		if spec.Type == jobs.TypeDuration {
+			return durationText(time.Duration(value * float64(time.Second)))
+		}
+		return strings.TrimSuffix(fmt.Sprintf("%.6f", value), ".000000")
+	}
+	switch {
+	case len(spec.Enum) > 0:
+		return strings.Join(spec.Enum, ", ")
+	case spec.Minimum != nil && spec.Maximum != nil:
+		return bound(*spec.Minimum) + " to " + bound(*spec.Maximum)
+	case spec.Minimum != nil:
+		return "at least " + bound(*spec.Minimum)
+	case spec.Maximum != nil:
+		return "at most " + bound(*spec.Maximum)
+	}
+	return "any"
+}

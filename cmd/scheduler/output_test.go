@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+func TestRelative(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0:                               "now",
+		-500 * time.Millisecond:         "now",
+		5 * time.Second:                 "in 5s",
+		-61 * time.Second:               "1m1s ago",
+		10 * time.Minute:                "in 10m",
+		time.Hour + 10*time.Minute:      "in 1h10m",
+		20 * time.Hour:                  "in 20h",
+		-(26*time.Hour + 5*time.Minute): "1d2h ago",
+		30 * 24 * time.Hour:             "in 30d",
+	} {
+		require.Equal(t, want, relative(d), d)
+	}
+}
+
+func TestDurationText(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0:                          "0s",
+		1234567 * time.Nanosecond:  "1ms",
+		345 * time.Millisecond:     "345ms",
+		12345 * time.Millisecond:   "12.35s",
+		10 * time.Minute:           "10m",
+		90 * time.Second:           "1m30s",
+		time.Hour:                  "1h",
+		time.Hour + 30*time.Minute: "1h30m",
+		100 * time.Hour:            "100h",
+	} {
+		require.Equal(t, want, durationText(d), d)
+	}
+}
+
+func TestFirstLine(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "short", firstLine("short", 5))
+	require.Equal(t, "lon…", firstLine("longer", 4))
+	require.Equal(t, "one…", firstLine("one\ntwo", 10))
+	require.Equal(t, "äöü", firstLine("äöü\n", 3))
+}
+
+func TestTablesAreAligned(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	writeTable(&out, []string{"A", "B", "C"}, [][]string{{"long one", "1", ""}, {"x", "2\t3", "c"}})
+	require.Equal(t, "A         B    C\nlong one  1\nx         2 3  c\n", out.String())
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		scheduler.ErrSchema, scheduler.ErrStandby, scheduler.ErrPooled, scheduler.ErrUnsupportedServer, scheduler.ErrJobNotRunnable,
+		scheduler.ErrBadArgument, jobs.ErrUnknownJob, &jobs.ParameterError{}, refused("x"),
+		&pgconn.PgError{Code: "28P01"}, &pgconn.PgError{Code: "28000"}, &pgconn.PgError{Code: "3D000"}, &pgconn.PgError{Code: "42501"}, &pgconn.PgError{Code: "25006"},
+	} {
+		require.Equal(t, exitRefused, exitCode(fmt.Errorf("wrapped: %w", err)), "%v", err)
+	}
+	for _, err := range []error{errors.New("x"), &pgconn.PgError{Code: "53300"}, &pgconn.PgError{Code: "57P03"}, net.ErrClosed} {
+		require.Equal(t, exitFailed, exitCode(fmt.Errorf("wrapped: %w", err)), "%v", err)
+	}
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	writeError(&out, errors.Join(errors.New("one"), errors.New("two:\n\tthree\n\tfour")))
+	require.Equal(t, "scheduler: one; two: three; four\n", out.String())
+
+	out.Reset()
+	writeError(&out, fmt.Errorf("read: %w", &pgconn.PgError{Message: "permission denied for schema scheduler", Code: "42501", Severity: "ERROR", Hint: "Ask."}))
+	require.Equal(t, "scheduler: read: ERROR: permission denied for schema scheduler (SQLSTATE 42501). Ask.; give the user the privilege, or connect as another\n", out.String())
+}
+
+func TestShellQuote(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "./bin/scheduler", shellQuote("./bin/scheduler"))
+	require.Equal(t, "''", shellQuote(""))
+	require.Equal(t, `'a b'`, shellQuote("a b"))
+	require.Equal(t, `'it'\''s $x'`, shellQuote("it's $x"))
+	require.Equal(t, "retention_hours=1", shellQuote("retention_hours=1"))
+}
+
+func TestPrefixedLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	shared := &lines{w: &out}
+	one, two := shared.prefixed("1 | "), shared.prefixed("2 | ")
+	for _, text := range []string{"a", "b\nc", "", "d\n\ne"} {
+		n, err := one.Write([]byte(text))
+		require.NoError(t, err)
+		require.Equal(t, len(text), n)
+		_, err = two.Write([]byte("x\n"))
+		require.NoError(t, err)
+	}
+	one.flush()
+	two.flush()
+	require.Equal(t, "2 | x\n1 | ab\n2 | x\n2 | x\n1 | cd\n1 | \n2 | x\n1 | e\n", out.String())
+}
+
+func TestNoTerminal(t *testing.T) {
+	t.Parallel()
+	require.False(t, isTerminal(&bytes.Buffer{}))
+	for _, path := range []string{os.DevNull, filepath.Join(t.TempDir(), "x")} {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		require.NoError(t, err)
+		require.False(t, isTerminal(f), path)
+		require.NoError(t, f.Close())
+	}
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	run := scheduler.Run{ID: 7, JobName: "j", Status: "running", Attempt: 1}
+	report := func(p *progress) {
+		for _, text := range []string{"", "", `{"done": 1}`, `{"done": 5, "total": 10, "message": "half"}`} {
+			run.Progress = []byte(text)
+			p.show(run)
+		}
+		ended := run
+		ended.Status = "success"
+		p.show(ended)
+		p.end()
+	}
+	var out bytes.Buffer
+	report(newProgress(&out, false))
+	require.Equal(t, "run 7 of j: running\nrun 7 of j: running, 1 row\nrun 7 of j: running, 5 of 10 rows (50 %), half\n", out.String())
+	out.Reset()
+	report(newProgress(&out, true))
+	require.Equal(t, "\r\x1b[Krun 7 of j: running\r\x1b[Krun 7 of j: running, 1 row\r\x1b[Krun 7 of j: running, 5 of 10 rows (50 %), half\r\x1b[K", out.String())
+
+	problem := "no such table"
+	run.Status, run.Attempt, run.Error, run.Progress = "retrying", 2, &problem, nil
+	require.Equal(t, "run 7 of j: retrying, attempt 2: no such table", progressText(run))
+}
+
+func TestRunText(t *testing.T) {
+	t.Parallel()
+	rows, seconds, message := int64(1), 1.5, "1 rows affected"
+	run := scheduler.Run{ID: 7, JobName: "j", Status: "success", RowsAffected: &rows, Duration: &seconds, DryRun: true, Message: &message}
+	require.Equal(t, "run 7 of j: success, 1 row in 1.5s (dry run: nothing was changed)", runText(run))
+	message = "as usual"
+	require.Equal(t, "run 7 of j: success, 1 row in 1.5s (dry run: nothing was changed); as usual", runText(run))
+	require.NoError(t, failure(run))
+
+	reason, problem := "the run before had not ended", "broken\nstack"
+	run.Status, run.Reason = "skipped", &reason
+	require.EqualError(t, failure(run), "run 7 of j: skipped: the run before had not ended")
+	run.Status, run.Reason, run.Error = "failed", nil, &problem
+	require.EqualError(t, failure(run), "run 7 of j: failed: broken…")
+	run.Status, run.Error = "cancelled", nil
+	require.EqualError(t, failure(run), "run 7 of j: cancelled")
+}
+
+func TestTargetRows(t *testing.T) {
+	t.Parallel()
+	rows, err := targetRows(scheduler.Run{Targets: []byte(`{"b": {"rows": 3, "batches": 1}, "a": {"rows": 0, "absent": true, "note": "no table x"}}`)})
+	require.NoError(t, err)
+	require.Equal(t, [][]string{{"  a", "absent", "no table x"}, {"  b", "3", ""}}, rows)
+	_, err = targetRows(scheduler.Run{ID: 7, Targets: []byte(`[]`)})
+	require.ErrorContains(t, err, "run 7: read its targets")
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+const runsLimitDefault = 20
+
+func (a *app) runsCommand() *cobra.Command {
+	var filter scheduler.RunFilter
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "List runs, newest first",
+		Long: `Lists the ledger, newest first: runs, and ticks that were skipped or missed, with
+the reason.`,
+		Example: `  scheduler runs
+  scheduler runs --job database_cleanup --status failed --limit 100
+  scheduler runs --json | jq '.[] | {id, status, rows_affected}'`,
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if filter.Status != "" && !slices.Contains(statuses(), filter.Status) {
+				return &usageError{command: cmd, err: fmt.Errorf("--status is %q, must be one of: %s", filter.Status, strings.Join(statuses(), ", "))}
+			}
+			if filter.Limit < 1 {
+				return &usageError{command: cmd, err: fmt.Errorf("--limit is %d, must be at least 1", filter.Limit)}
+			}
+			return a.withClient(cmd.Context(), func(client *scheduler.Client) error {
+				list, err := client.Runs(cmd.Context(), filter)
+				if err != nil {
+					return err
+				}
+				if a.json {
+					return a.writeJSON(listJSON(list))
+				}
+				a.writeRuns(list, time.Now())
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&filter.JobName, "job", "", "only runs of this job")
+	cmd.Flags().StringVar(&filter.Status, "status", "", "only runs in this status: "+strings.Join(statuses(), ", "))
+	cmd.Flags().IntVar(&filter.Limit, "limit", runsLimitDefault, "at most so many")
+	_ = cmd.RegisterFlagCompletionFunc("job", a.completeJobName)                                                         // it exists
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(statuses(), cobra.ShellCompDirectiveNoFileComp)) // it exists
+	a.addJSON(cmd)
+	return cmd
+}
+
+func statuses() []string {
+	var list []string
+	for _, status := range jobs.Statuses() {
+		list = append(list, string(status))
+	}
+	return list
+}
+
+func (a *app) writeRuns(list []scheduler.Run, now time.Time) {
+	if len(list) == 0 {
+		fmt.Fprintln(a.stdout, "There are no such runs.")
+		return
+	}
+	rows := make([][]string, 0, len(list))
+	for _, run := range list {
+		rows = append(rows, []string{
+			fmt.Sprint(run.ID), run.JobName, timeText(&run.Tick, now), run.Trigger, run.Status,
+			orDash(run.RowsAffected), secondsText(run.Duration), orDash(run.ReplicaID), remark(run),
+		})
+	}
+	writeTable(a.stdout, []string{"RUN", "JOB", "TICK", "TRIGGER", "STATUS", "ROWS", "TOOK", "REPLICA", "REMARK"}, rows)
+}
+
+// remark is what is special about a run.
+func remark(run scheduler.Run) string {
+	var parts []string
+	if run.DryRun {
+		parts = append(parts, "dry run")
+	}
+	if run.MissedCount != nil && *run.MissedCount > 0 {
+		parts = append(parts, plural(*run.MissedCount, "tick")+" missed")
+	}
+	if run.Attempt > 1 {
+		parts = append(parts, fmt.Sprintf("attempt %d", run.Attempt))
+	}
+	for _, text := range []*string{run.Reason, run.Error} {
+		if text != nil && *text != "" {
+			parts = append(parts, firstLine(*text, 100))
+		}
+	}
+	if message := messageText(run); message != "" {
+		parts = append(parts, message)
+	}
+	return strings.Join(parts, "; ")
+}

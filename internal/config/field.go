@@ -1,0 +1,264 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/systempromptio/scheduler"
+)
+
+// The formats of the log.
+const (
+	LogFormatText = "text"
+	LogFormatJSON = "json"
+)
+
+// Settings is what a configuration says.
+type Settings struct {
+	// Scheduler is the replica's configuration, without the defaults that
+	// scheduler.New fills in. Registry is the one that was handed to Load.
+	Scheduler scheduler.Config
+
+	// LogLevel is the least level that is logged.
+	LogLevel slog.Level
+
+	// LogFormat is [LogFormatText] or [LogFormatJSON].
+	LogFormat string
+
+	// enabled is the opposite of Scheduler.Disabled.
+	enabled bool
+	origins map[string]Origin
+}
+
+// Origin says where a field's value is from; the zero Origin if it has its
+// default.
+func (s Settings) Origin(field string) Origin { return s.origins[field] }
+
+// Field is a setting: a key of the file's top level, a variable and a flag.
+type Field struct {
+	// Name is its key in the file.
+	Name string
+	// Usage is one line for people.
+	Usage string
+	// Default is what holds where nothing is set, as people write it. Empty means
+	// that there is no such value.
+	Default string
+	// Enum lists what is allowed. Empty means anything of the type.
+	Enum []string
+
+	// target points to the field's place. Its type is the field's type.
+	target func(*Settings) any
+}
+
+// Fields lists the settings of the file's top level, without the jobs.
+func Fields() []Field {
+	return []Field{
+		{
+			Name: "database_url", Usage: "database in which jobs run and the schema lives: a URL or keyword/value string",
+			Default: "libpq's variables",
+			target:  func(s *Settings) any { return &s.Scheduler.DatabaseURL },
+		},
+		{
+			Name: "leader_database_url", Usage: "direct connection to the same database for the leader's lock, if database_url leads through a pooler",
+			Default: "database_url",
+			target:  func(s *Settings) any { return &s.Scheduler.LeaderDatabaseURL },
+		},
+		{
+			Name: "schema", Usage: "Postgres schema of the scheduler; two schedulers in one database use two",
+			Default: scheduler.SchemaDefault,
+			target:  func(s *Settings) any { return &s.Scheduler.Schema },
+		},
+		{
+			Name: "enabled", Usage: "enqueue runs; false lets all schedules rest",
+			Default: "true",
+			target:  func(s *Settings) any { return &s.enabled },
+		},
+		{
+			Name: "timezone", Usage: "IANA time zone in which schedules are read that name none",
+			Default: scheduler.TimeZoneDefault,
+			target:  func(s *Settings) any { return &s.Scheduler.TimeZone },
+		},
+		{
+			Name: "dry_run", Usage: "every run reports what it would do and changes nothing; as a flag or variable it wins over the jobs' own",
+			Default: "false",
+			target:  func(s *Settings) any { return &s.Scheduler.DryRun },
+		},
+		{
+			Name: "max_workers", Usage: "runs that a replica works at once, 1 to 10000",
+			Default: "10",
+			target:  func(s *Settings) any { return &s.Scheduler.MaxWorkers },
+		},
+		{
+			Name: "shutdown_timeout", Usage: "how long runs may go on after SIGTERM before another replica takes them over",
+			Default: "30s",
+			target:  func(s *Settings) any { return &s.Scheduler.ShutdownTimeout },
+		},
+		{
+			Name: "bootstrap_jobs", Usage: "jobs to run once when a fleet starts, separated by commas; an empty list for none",
+			Default: "cleanup_inactive_sessions",
+			target:  func(s *Settings) any { return &s.Scheduler.BootstrapJobs },
+		},
+		{
+			Name: "migrate", Usage: "bring the schema up to date at the start",
+			Default: "false",
+			target:  func(s *Settings) any { return &s.Scheduler.Migrate },
+		},
+		{
+			Name: "log_level", Usage: "least level that is logged: debug, info, warn or error",
+			Default: "info", Enum: []string{"debug", "info", "warn", "error"},
+			target: func(s *Settings) any { return &s.LogLevel },
+		},
+		{
+			Name: "log_format", Usage: "format of the log: text or json",
+			Default: LogFormatText, Enum: []string{LogFormatText, LogFormatJSON},
+			target: func(s *Settings) any { return &s.LogFormat },
+		},
+	}
+}
+
+// JobField is a key of an entry of jobs.
+type JobField struct {
+	// Name is the key.
+	Name string
+
+	// target points to the field's place; nil for parameters, which are a map.
+	target func(*scheduler.JobConfig) any
+}
+
+// JobFields lists the keys of an entry of jobs.
+func JobFields() []JobField {
+	return []JobField{
+		{Name: "name", target: func(j *scheduler.JobConfig) any { return &j.Name }},
+		{Name: "enabled", target: func(j *scheduler.JobConfig) any { return &j.Enabled }},
+		{Name: "schedule", target: func(j *scheduler.JobConfig) any { return &j.Schedule }},
+		{Name: "timezone", target: func(j *scheduler.JobConfig) any { return &j.TimeZone }},
+		{Name: "parameters"},
+		{Name: "overlap", target: func(j *scheduler.JobConfig) any { return &j.Overlap }},
+		{Name: "catch_up", target: func(j *scheduler.JobConfig) any { return &j.CatchUp }},
+		{Name: "timeout", target: func(j *scheduler.JobConfig) any { return &j.Timeout }},
+		{Name: "max_attempts", target: func(j *scheduler.JobConfig) any { return &j.MaxAttempts }},
+		{Name: "dry_run", target: func(j *scheduler.JobConfig) any { return &j.DryRun }},
+	}
+}
+
+// Flag is the flag's name, without dashes in front.
+func (f Field) Flag() string { return strings.ReplaceAll(f.Name, "_", "-") }
+
+// Variable is the environment variable's name.
+func (f Field) Variable() string { return "SCHEDULER_" + strings.ToUpper(f.Name) }
+
+// Type is the type's name for people.
+func (f Field) Type() string {
+	switch f.target(&Settings{}).(type) {
+	case *bool:
+		return "bool"
+	case *int:
+		return "int"
+	case *time.Duration:
+		return "duration"
+	case *[]string:
+		return "list"
+	}
+	return "string"
+}
+
+// Text is the field's value in settings, for people.
+func (f Field) Text(s Settings) string {
+	switch target := f.target(&s).(type) {
+	case *string:
+		return *target
+	case *bool:
+		return strconv.FormatBool(*target)
+	case *int:
+		return strconv.Itoa(*target)
+	case *time.Duration:
+		return target.String()
+	case *[]string:
+		return fmt.Sprint(*target)
+	case *slog.Level:
+		return strings.ToLower(target.String())
+	default:
+		panic(fmt.Sprintf("field %s has a type that Text does not know: %T", f.Name, target))
+	}
+}
+
+// Check says whether a flag's or variable's text can be a value of the field.
+func (f Field) Check(text string) error { return f.parse(text, &Settings{}) }
+
+// parse sets the field from a flag's or variable's text. An empty text unsets it,
+// but makes a list an empty one.
+func (f Field) parse(text string, s *Settings) error {
+	if len(f.Enum) > 0 && !slices.Contains(f.Enum, text) {
+		return fmt.Errorf("is %q, must be one of: %s", text, strings.Join(f.Enum, ", "))
+	}
+	switch target := f.target(s).(type) {
+	case *string:
+		*target = text
+	case *bool:
+		switch text {
+		case "true":
+			*target = true
+		case "false":
+			*target = false
+		default:
+			return fmt.Errorf("must be true or false, not %q", text)
+		}
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("must be a whole number, not %q", text)
+		}
+		return setPositive(target, n, f.Default)
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf(`must be a duration such as "90s" or "1h30m", not %q`, text)
+		}
+		return setPositiveDuration(target, d, f.Default)
+	case *[]string:
+		*target = []string{}
+		for name := range strings.SplitSeq(text, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				*target = append(*target, name)
+			}
+		}
+	case *slog.Level:
+		return target.UnmarshalText([]byte(text))
+	default:
+		panic(fmt.Sprintf("field %s has a type that parse does not know: %T", f.Name, target))
+	}
+	return nil
+}
+
+// A zero would mean the default, which is not what somebody writes it for.
+
+func setPositive(target *int, n int, otherwise string) error {
+	if n < 1 {
+		return fmt.Errorf("is %d, must be at least 1%s", n, hint(otherwise))
+	}
+	*target = n
+	return nil
+}
+
+func setPositiveDuration(target *time.Duration, d time.Duration, otherwise string) error {
+	if d <= 0 {
+		return fmt.Errorf("is %v, must be longer than 0%s", d, hint(otherwise))
+	}
+	*target = d
+	return nil
+}
+
+var errEmpty = errors.New("has no value")
+
+// hint says what leaving a field out does.
+func hint(otherwise string) string {
+	if otherwise == "" {
+		return "; leave it out for the job's own"
+	}
+	return "; leave it out for the default, " + otherwise
+}

@@ -1,0 +1,193 @@
+package retention
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/sql"
+)
+
+const (
+	// BatchTimeDefault is the time for which a batch aims to hold its locks, where
+	// none is configured. Longer was slower, and worse for the application.
+	BatchTimeDefault = 50 * time.Millisecond
+
+	// BatchRowsMaxDefault is the most rows of a batch where none is configured.
+	BatchRowsMaxDefault = 1000
+
+	// LockWaitDefault bounds the wait of a batch for a lock that it could not see
+	// beforehand, where none is configured.
+	LockWaitDefault = 150 * time.Millisecond
+
+	// MarkWaitDefault bounds the wait for open transactions before the pass of a rule
+	// with a mark, where none is configured.
+	MarkWaitDefault = 30 * time.Second
+)
+
+// Config says what a cleanup job is.
+type Config struct {
+	// Definition is the job's definition. Its parameters are the rules' arguments.
+	// Required.
+	Definition jobs.Definition
+
+	// Rules are worked in this order, each as a target of its own. Required.
+	Rules []Rule
+
+	// BatchTime is the time for which a batch aims to hold its locks. Zero means
+	// [BatchTimeDefault].
+	BatchTime time.Duration
+
+	// BatchRowsMax bounds the rows of a batch. Zero means [BatchRowsMaxDefault].
+	BatchRowsMax int
+
+	// LockWait bounds how long a batch waits, holding its locks, for one that
+	// somebody else holds: on a row that a foreign key cascades to, or on a whole
+	// table. The batch is then undone, and tried again with fewer rows. Zero means
+	// [LockWaitDefault].
+	LockWait time.Duration
+
+	// MarkWait bounds the wait for open transactions before the pass of a rule with
+	// a mark. When it is over the attempt fails, naming one of them. Zero means
+	// [MarkWaitDefault].
+	MarkWait time.Duration
+}
+
+// Job is a cleanup job made of rules. It is safe for concurrent use.
+type Job struct {
+	config Config
+	rules  []parsedRule
+}
+
+// parsedRule is a rule with its text read.
+type parsedRule struct {
+	Rule
+
+	text ruleText
+}
+
+// requires lists all that the rule cannot do without.
+func (r parsedRule) requires() []sql.Relation {
+	relations := []sql.Relation{{Relation: r.Table}}
+	relations = append(relations, r.text.requires...)
+	for _, c := range r.Children {
+		relations = append(relations, sql.Relation{Relation: c.Table})
+	}
+	if r.Mark != nil {
+		relations = append(relations, sql.Relation{Relation: r.Mark.Table})
+	}
+	return relations
+}
+
+var _ jobs.BatchJob = (*Job)(nil)
+
+// New makes a job of rules. The error joins what is wrong with each of them.
+func New(config Config) (*Job, error) {
+	config = config.withDefaults()
+	j := &Job{config: config}
+	var errs []error
+	if len(config.Rules) == 0 {
+		errs = append(errs, errors.New("Rules is empty: give at least one"))
+	}
+	if config.BatchTime < 0 || config.BatchRowsMax < 0 || config.LockWait < 0 || config.MarkWait < 0 {
+		errs = append(errs, errors.New("BatchTime, BatchRowsMax, LockWait and MarkWait cannot be negative"))
+	}
+	seen := make(map[string]bool)
+	for _, rule := range config.Rules {
+		text, err := readRule(rule.SQL)
+		if err == nil {
+			err = rule.check(text, config.Definition.Parameters)
+		}
+		if err == nil && seen[rule.Target] {
+			err = errors.New("Target is used twice: each has a name of its own")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("rule %q: %w", rule.Target, err))
+		}
+		seen[rule.Target] = true
+		j.rules = append(j.rules, parsedRule{Rule: rule, text: text})
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("job %q: %w: %w", config.Definition.Name, jobs.ErrInvalidJob, errors.Join(errs...))
+	}
+	return j, nil
+}
+
+// Must is [New] for an init: it panics if the job is refused, which is a mistake in
+// the program.
+func Must(config Config) *Job {
+	j, err := New(config)
+	if err != nil {
+		panic(err)
+	}
+	return j
+}
+
+func (c Config) withDefaults() Config {
+	c.Rules = slices.Clone(c.Rules)
+	if c.BatchTime == 0 {
+		c.BatchTime = BatchTimeDefault
+	}
+	if c.BatchRowsMax == 0 {
+		c.BatchRowsMax = BatchRowsMaxDefault
+	}
+	if c.LockWait == 0 {
+		c.LockWait = LockWaitDefault
+	}
+	if c.MarkWait == 0 {
+		c.MarkWait = MarkWaitDefault
+	}
+	return c
+}
+
+// Config returns a copy of the job's configuration with its defaults filled in, of
+// which [New] can make a variant.
+func (j *Job) Config() Config { return j.config.withDefaults() }
+
+// Definition describes the job.
+func (j *Job) Definition() jobs.Definition { return j.config.Definition }
+
+// Start begins or resumes an attempt. It also deletes what ended runs of this or
+// other jobs have left in the table of candidates; if that fails it only says so
+// in the log.
+func (j *Job) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
+	a := &attempt{
+		job:    j,
+		run:    run,
+		sql:    sql.For(run.Schema),
+		values: make(arguments, len(run.Parameters)+1),
+		sizer:  newSizer(j.config.BatchTime, j.config.BatchRowsMax),
+		rows:   run.Done.Rows(),
+	}
+	for name, value := range run.Parameters {
+		if list, ok := value.([]string); ok && list == nil {
+			value = []string{} // pgx would send NULL
+		}
+		a.values[name] = value
+	}
+	a.values[argumentNow] = run.Now
+	if len(run.Cursor) > 0 {
+		if err := json.Unmarshal(run.Cursor, &a.cursor); err != nil {
+			return nil, jobs.Permanent(fmt.Errorf("read the run's cursor %s: %w", run.Cursor, err))
+		}
+	}
+	if !run.DryRun {
+		a.dropLeftovers(ctx)
+	}
+	return a, nil
+}
+
+// deletesBefore lists the rules before rule i that delete rows of the same table.
+func (j *Job) deletesBefore(i int) []int {
+	var before []int
+	for e := range i {
+		if j.rules[e].Table == j.rules[i].Table && j.rules[e].Set == "" {
+			before = append(before, e)
+		}
+	}
+	return before
+}
