@@ -149,7 +149,7 @@ func TestLostPresenceGivesRunsBack(t *testing.T) {
 func TestShutdownGivesRunsBack(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)
-	stop := runScheduler(t, scheduler.Config{DatabaseURL: db.URL, ReplicaID: "leaver"})
+	stop := runScheduler(t, scheduler.Config{DatabaseURL: db.URL, ReplicaID: "leaver", ShutdownTimeout: 10 * time.Second})
 	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.jobs)")
 	run := scalar[int64](t, db, "SELECT scheduler.run_now('endless')")
 	waitStatus(t, db, run, jobs.StatusRunning)

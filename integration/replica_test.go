@@ -240,8 +240,12 @@ func runScheduler(t *testing.T, config scheduler.Config) (stop func()) {
 	if config.Registry == nil {
 		config.Registry = testRegistry()
 	}
-	config.ShutdownTimeout = 2 * time.Second
-	config.Logger = slog.New(slog.NewTextHandler(logWriter{t}, nil))
+	if config.ShutdownTimeout == 0 {
+		config.ShutdownTimeout = 2 * time.Second
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.NewTextHandler(logWriter{t}, nil))
+	}
 	s, err := scheduler.New(config)
 	if err != nil {
 		t.Fatal(err)

@@ -113,20 +113,20 @@ func (a *app) settings() (config.Settings, error) {
 
 // settingsForDatabase reads the configuration, and finds the development database
 // where no other is named.
-func (a *app) settingsForDatabase() (config.Settings, error) {
+func (a *app) settingsForDatabase(ctx context.Context) (config.Settings, error) {
 	settings, err := a.settings()
 	if err != nil {
 		return settings, err
 	}
 	if settings.Scheduler.DatabaseURL == "" && !a.hasLibpqVariables() {
-		settings.Scheduler.DatabaseURL = a.developmentURL()
+		settings.Scheduler.DatabaseURL = a.developmentURL(ctx)
 	}
 	return settings, nil
 }
 
 // withClient runs a function with a client of the database.
 func (a *app) withClient(ctx context.Context, do func(*scheduler.Client) error) error {
-	settings, err := a.settingsForDatabase()
+	settings, err := a.settingsForDatabase(ctx)
 	if err != nil {
 		return err
 	}

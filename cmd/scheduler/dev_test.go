@@ -110,7 +110,7 @@ func TestDevelopmentURL(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(devFolder, "url"), []byte(url+"\n"), 0o600))
 		}
 		var stderr bytes.Buffer
-		require.Empty(t, (&app{stderr: &stderr}).developmentURL(), url)
+		require.Empty(t, (&app{stderr: &stderr}).developmentURL(t.Context()), url)
 		require.Empty(t, stderr.String(), url)
 	}
 	got := call(t, map[string]string{"PGHOST": "127.0.0.1", "PGPORT": "1"}, "jobs")

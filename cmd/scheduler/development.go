@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -30,7 +31,7 @@ func (a *app) hasLibpqVariables() bool {
 // developmentURL is the URL of the development database of the working directory,
 // if one is running, and says so; otherwise it is empty. A URL that leads to
 // another machine is not one of ours.
-func (a *app) developmentURL() string {
+func (a *app) developmentURL(ctx context.Context) string {
 	path := filepath.Join(devFolder, "url")
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -41,7 +42,8 @@ func (a *app) developmentURL() string {
 	if err != nil || parsed.Hostname() != "127.0.0.1" {
 		return ""
 	}
-	conn, err := net.DialTimeout("tcp", parsed.Host, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", parsed.Host)
 	if err != nil {
 		return ""
 	}

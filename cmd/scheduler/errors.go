@@ -127,8 +127,7 @@ func writeError(w io.Writer, err error) {
 		return
 	}
 	fmt.Fprintf(w, "scheduler: %s\n", message(err))
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if usage, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(w, "Run \"%s --help\" for usage.\n", usage.command.CommandPath())
 	}
 }

@@ -18,7 +18,7 @@ import (
 //go:generate go run . reference ../../docs/reference/cli.md
 
 // version is set by the build: -ldflags '-X main.version=v1.2.3'.
-var version string //nolint:gochecknoglobals // the linker sets it
+var version string
 
 func main() {
 	os.Exit(run())

@@ -53,7 +53,7 @@ the version before go on working meanwhile.`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.migrateConfig()
+			c, err := a.migrateConfig(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -90,7 +90,7 @@ and exits with 0 whatever the version is.`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.migrateConfig()
+			c, err := a.migrateConfig(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -162,7 +162,7 @@ lost and asks first; --yes answers. It refuses while replicas run.`,
 }
 
 func (a *app) migrateDown(ctx context.Context, steps int, all, yes bool) error {
-	c, err := a.migrateConfig()
+	c, err := a.migrateConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -258,8 +258,8 @@ func (a *app) confirm(schema string) error {
 }
 
 // migrateConfig takes the direct connection, if there is one.
-func (a *app) migrateConfig() (scheduler.MigrateConfig, error) {
-	settings, err := a.settingsForDatabase()
+func (a *app) migrateConfig(ctx context.Context) (scheduler.MigrateConfig, error) {
+	settings, err := a.settingsForDatabase(ctx)
 	if err != nil {
 		return scheduler.MigrateConfig{}, err
 	}

@@ -59,7 +59,8 @@ func timeText(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "-"
 	}
-	return t.Local().Format(time.DateTime) + " (" + relative(t.Sub(now)) + ")"
+	return t.Local().Format(time.DateTime) + //nolint:gosmopolitan // whoever reads it is there
+		" (" + relative(t.Sub(now)) + ")"
 }
 
 // relative says how far away something is, in two units at most.

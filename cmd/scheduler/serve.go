@@ -35,7 +35,7 @@ signal ends it at once, with exit code 1.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			settings, err := a.settingsForDatabase()
+			settings, err := a.settingsForDatabase(ctx)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ init_cluster() {
 	local copied=no
 	if [[ $user == postgres && -z ${POSTGRES_INITDB_ARGS:-} ]]; then
 		# initdb is most of a start; the image has its result, without a password.
-		cp -a /var/lib/postgresql/initialized/. "$PGDATA"
+		tar -xf /var/lib/postgresql/initialized.tar -C "$PGDATA"
 		copied=yes
 	else
 		# The arguments are split as by a shell, as the official image does.

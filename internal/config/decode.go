@@ -50,7 +50,7 @@ func (d *document) decode(root *yaml.Node, f *file) {
 			continue
 		}
 		if err := decodeScalar(e.value, field.target(&f.settings), field.Enum, field.Default); err != nil {
-			d.refuse(e.value, "%s: %w", e.name, err)
+			d.refusef(e.value, "%s: %w", e.name, err)
 			continue
 		}
 		f.origins[e.name] = d.origin(e.value)
@@ -65,7 +65,7 @@ func (d *document) names(node *yaml.Node, what string) (names []string, origins 
 	for _, item := range d.sequence(node, what) {
 		var name string
 		if err := decodeScalar(item, &name, nil, ""); err != nil {
-			d.refuse(item, "%s: %w", what, err)
+			d.refusef(item, "%s: %w", what, err)
 			continue
 		}
 		names, origins = append(names, name), append(origins, d.origin(item))
@@ -83,7 +83,7 @@ func (d *document) jobs(node *yaml.Node) []fileJob {
 		}
 		name, at := job.config.Name, job.origins["name"]
 		if line := first[name]; line > 0 {
-			d.refuseErr(at, fmt.Errorf("job %q is configured twice, the first time in line %d; merge the two entries", name, line))
+			d.refuse(at, fmt.Errorf("job %q is configured twice, the first time in line %d; merge the two entries", name, line))
 			continue
 		}
 		first[name] = at.Line
@@ -109,13 +109,13 @@ func (d *document) job(node *yaml.Node) (job fileJob, ok bool) {
 		}
 		field := fields[slices.IndexFunc(fields, func(field JobField) bool { return field.Name == e.name })]
 		if err := decodeScalar(e.value, field.target(&job.config), nil, ""); err != nil {
-			d.refuse(e.value, "%s: %w", e.name, err)
+			d.refusef(e.value, "%s: %w", e.name, err)
 			continue
 		}
 		job.origins[e.name] = d.origin(e.value)
 	}
 	if nameless {
-		d.refuse(node, "the job has no name; give it one, such as: name: database_cleanup")
+		d.refusef(node, "the job has no name; give it one, such as: name: database_cleanup")
 	}
 	_, ok = job.origins["name"]
 	return job, ok
@@ -131,7 +131,7 @@ func (d *document) parameters(node *yaml.Node, job *fileJob) {
 	for _, e := range d.mapping(node, "parameters", nil) {
 		value, err := decodeAny(e.value)
 		if err != nil {
-			d.refuse(e.value, "parameters.%s: %w", e.name, err)
+			d.refusef(e.value, "parameters.%s: %w", e.name, err)
 			continue
 		}
 		job.config.Parameters[e.name] = value
@@ -158,7 +158,7 @@ func decodeScalar(node *yaml.Node, target any, enum []string, otherwise string) 
 	if is("!!null") || is("!!str") && node.Value == "" {
 		return fmt.Errorf("%w%s", errEmpty, hint(otherwise))
 	}
-	if len(enum) > 0 && !(node.Kind == yaml.ScalarNode && slices.Contains(enum, node.Value)) {
+	if len(enum) > 0 && (node.Kind != yaml.ScalarNode || !slices.Contains(enum, node.Value)) {
 		return fmt.Errorf("is %s, must be one of: %s", describe(node), strings.Join(enum, ", "))
 	}
 	switch target := target.(type) {

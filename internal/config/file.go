@@ -42,8 +42,7 @@ func isControl(r rune) bool { return r < ' ' && r != '\t' && r != '\n' && r != '
 
 // plainCause leaves out the path, which is said before.
 func plainCause(err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*os.PathError](err); ok {
 		return pathErr.Err
 	}
 	return err
@@ -55,12 +54,12 @@ type document struct {
 	errs Errors
 }
 
-// refuse notes something that is wrong at a node.
-func (d *document) refuse(at *yaml.Node, format string, args ...any) {
-	d.refuseErr(d.origin(at), fmt.Errorf(format, args...))
+// refusef notes something that is wrong at a node.
+func (d *document) refusef(at *yaml.Node, format string, args ...any) {
+	d.refuse(d.origin(at), fmt.Errorf(format, args...))
 }
 
-func (d *document) refuseErr(at Origin, err error) {
+func (d *document) refuse(at Origin, err error) {
 	d.errs = append(d.errs, &Error{Origin: at, Err: err})
 }
 
@@ -74,10 +73,10 @@ func (d *document) parse(content []byte) *yaml.Node {
 	switch {
 	case err != nil:
 		line := badLine(content)
-		d.refuseErr(Origin{File: d.path, Line: line}, syntaxError(err, lines(content)[line-1]))
+		d.refuse(Origin{File: d.path, Line: line}, syntaxError(err, lines(content)[line-1]))
 		return nil
 	case len(roots) > 1:
-		d.refuse(roots[1], "a second document begins here; a configuration is one")
+		d.refusef(roots[1], "a second document begins here; a configuration is one")
 	case len(roots) == 0:
 		return nil
 	}
@@ -148,11 +147,11 @@ func (d *document) merge(node *yaml.Node, what string, known []string, within []
 	at := node
 	node = resolve(node)
 	if node.Kind != yaml.MappingNode {
-		d.refuse(at, "%s must be a mapping, not %s", what, describe(node))
+		d.refusef(at, "%s must be a mapping, not %s", what, describe(node))
 		return nil
 	}
 	if slices.Contains(within, node) {
-		d.refuse(at, "%s: the anchor %q contains itself", what, node.Anchor)
+		d.refusef(at, "%s: the anchor %q contains itself", what, node.Anchor)
 		return nil
 	}
 	within = append(within, node)
@@ -171,12 +170,12 @@ func (d *document) merge(node *yaml.Node, what string, known []string, within []
 				merged = append(merged, d.merge(source, what, known, within)...)
 			}
 		case name.Kind != yaml.ScalarNode || name.Tag != "!!str":
-			d.refuse(key, "%s: a key must be a string, not %s", what, describe(name))
+			d.refusef(key, "%s: a key must be a string, not %s", what, describe(name))
 		case seen[name.Value] > 0:
-			d.refuse(key, "%q is given twice; the first is in line %d", name.Value, seen[name.Value])
+			d.refusef(key, "%q is given twice; the first is in line %d", name.Value, seen[name.Value])
 		case known != nil && !slices.Contains(known, name.Value):
 			seen[name.Value] = key.Line
-			d.refuse(key, "unknown field %q; %s has: %s", name.Value, what, strings.Join(known, ", "))
+			d.refusef(key, "unknown field %q; %s has: %s", name.Value, what, strings.Join(known, ", "))
 		default:
 			seen[name.Value] = key.Line
 			own = append(own, entry{name: name.Value, key: key, value: value})
@@ -198,7 +197,7 @@ func (d *document) sequence(node *yaml.Node, what string) []*yaml.Node {
 	case isNull(list):
 		return nil
 	case list.Kind != yaml.SequenceNode:
-		d.refuse(node, "%s must be a list, not %s", what, describe(list))
+		d.refusef(node, "%s must be a list, not %s", what, describe(list))
 		return nil
 	}
 	return list.Content

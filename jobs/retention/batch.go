@@ -118,7 +118,7 @@ func (a *attempt) lockAndApply(ctx context.Context, tx pgx.Tx, w *work) (int64, 
 		return 0, nil
 	}
 	values["_locked"] = locked
-	for i, child := range w.statements.children {
+	for i, child := range w.children {
 		ctids, err := queryColumn[pgtype.TID](ctx, tx, child, values)
 		if err != nil {
 			return 0, fmt.Errorf("lock rows of %s: %w", w.Children[i].Table, err)

@@ -91,7 +91,7 @@ func New(config Config) (*Job, error) {
 	j := &Job{config: config}
 	var errs []error
 	if len(config.Rules) == 0 {
-		errs = append(errs, errors.New("Rules is empty: give at least one"))
+		errs = append(errs, errors.New("no Rules: give at least one"))
 	}
 	if config.BatchTime < 0 || config.BatchRowsMax < 0 || config.LockWait < 0 || config.MarkWait < 0 {
 		errs = append(errs, errors.New("BatchTime, BatchRowsMax, LockWait and MarkWait cannot be negative"))
@@ -103,7 +103,7 @@ func New(config Config) (*Job, error) {
 			err = rule.check(text, config.Definition.Parameters)
 		}
 		if err == nil && seen[rule.Target] {
-			err = errors.New("Target is used twice: each has a name of its own")
+			err = errors.New("its Target is used twice: each has a name of its own")
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("rule %q: %w", rule.Target, err))

@@ -59,10 +59,10 @@ func TestNewFillsDefaultsInACopy(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for reason, change := range map[string]func(c *Config){
-		`job "cleanup_invoices": invalid job: Rules is empty`:   func(c *Config) { c.Rules = nil },
+		`job "cleanup_invoices": invalid job: no Rules`:         func(c *Config) { c.Rules = nil },
 		`cannot be negative`:                                    func(c *Config) { c.LockWait = -time.Second },
 		`rule "Old": Target: a name is lower-case`:              func(c *Config) { c.Rules[0].Target = "Old" },
-		`rule "old": Target is used twice`:                      func(c *Config) { c.Rules[1].Target = "old" },
+		`rule "old": its Target is used twice`:                  func(c *Config) { c.Rules[1].Target = "old" },
 		`rule "old": Table is empty`:                            func(c *Config) { c.Rules[0].Table = "" },
 		`rule "old": SQL is empty`:                              func(c *Config) { c.Rules[0].SQL = "-- nothing\n;" },
 		`rule "old": SQL: @keep is neither`:                     func(c *Config) { c.Rules[0].SQL += " - @keep" },

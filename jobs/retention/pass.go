@@ -89,14 +89,14 @@ func (a *attempt) passValues(rules ...parsedRule) arguments {
 
 // prune makes room in the pages of the next batch, if it updates.
 func (a *attempt) prune(ctx context.Context, w *work) error {
-	if w.statements.prune.text == "" {
+	if w.prune.text == "" {
 		return nil
 	}
 	values := maps.Clone(a.values)
 	values["_blocks"] = blocks(a.ctids)
 	err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) error {
 		var rows int64
-		return w.statements.prune.queryRow(ctx, tx, values).Scan(&rows)
+		return w.prune.queryRow(ctx, tx, values).Scan(&rows)
 	})
 	if err != nil {
 		return fmt.Errorf("read the pages of the next batch: %w", err)

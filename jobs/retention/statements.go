@@ -77,13 +77,13 @@ func newStatements(s *sql.Statements, rule Rule, text string, taken []string) st
 		return s.Shape(name, append(more, "{rule}", text, "{table}", rule.Table, "{set}", rule.Set)...)
 	}
 	st := statements{rule: s.InSchema(text)}
-	counted := "(\n" + text + "\n)"
-	for _, earlier := range taken {
-		counted += "\nEXCEPT\n(\n" + earlier + "\n)"
+	counted := make([]string, 0, len(taken)+1)
+	for _, one := range append([]string{text}, taken...) {
+		counted = append(counted, "(\n"+one+"\n)")
 	}
-	st.count = newStatement(s.Shape("count", "{rule}", counted))
+	st.count = newStatement(s.Shape("count", "{rule}", strings.Join(counted, "\nEXCEPT\n")))
 
-	apply := ""
+	var apply string
 	if rule.Set != "" {
 		st.pass = newStatement(shape("pass_waves"))
 		st.prune = newStatement(shape("prune"))

@@ -45,9 +45,10 @@ func TestPresenceIsNotHeldBeforeTheSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := elector.Presence().Context()
-	if ctx.Err() == nil || !errors.Is(context.Cause(ctx), leader.ErrPresenceLost) {
-		t.Errorf("before there is a session, presence is held (%v)", context.Cause(ctx))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := elector.Presence().Held(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("before there is a session, presence is held (%v)", err)
 	}
 }
 
@@ -56,7 +57,7 @@ func TestStaticLeads(t *testing.T) {
 	t.Parallel()
 	wake := make(chan struct{}, 1)
 	static := &leader.Static{Number: 7, Wake: wake}
-	if static.Presence().Context().Err() != nil {
+	if held, err := static.Presence().Held(t.Context()); err != nil || held.Err() != nil {
 		t.Error("presence is not held")
 	}
 	ctx, cancel := context.WithCancel(t.Context())

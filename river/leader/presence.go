@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// ErrPresenceLost is the cause with which [Presence.Context] ends: the replica
-// cannot prove any more that it is alive, and what it runs will be handed to
+// ErrPresenceLost is the cause with which the context of [Presence.Held] ends:
+// the replica cannot prove any more that it is alive, and what it runs will be handed to
 // others.
 var ErrPresenceLost = errors.New("the replica lost its presence lock")
 
@@ -15,24 +15,35 @@ var ErrPresenceLost = errors.New("the replica lost its presence lock")
 // concurrent use.
 type Presence struct {
 	mu     sync.Mutex
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // it is what the type hands out
 	cancel context.CancelCauseFunc
+	// regained is closed when a lock that was lost is held again.
+	regained chan struct{}
 }
 
 func newPresence() *Presence {
-	p := &Presence{}
+	p := &Presence{regained: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.cancel(ErrPresenceLost)
 	return p
 }
 
-// Context ends, with the cause [ErrPresenceLost], when the presence lock is lost.
-// While it is not held, the context has ended already. Ask for it anew for every
-// piece of work.
-func (p *Presence) Context() context.Context {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.ctx
+// Held waits until the lock is held and returns a context that ends, with the
+// cause [ErrPresenceLost], when it is lost. It fails when ctx ends first.
+func (p *Presence) Held(ctx context.Context) (context.Context, error) {
+	for {
+		p.mu.Lock()
+		held, regained := p.ctx, p.regained
+		p.mu.Unlock()
+		if held.Err() == nil {
+			return held, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-regained:
+		}
+	}
 }
 
 func (p *Presence) gained() {
@@ -40,11 +51,15 @@ func (p *Presence) gained() {
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
 		p.ctx, p.cancel = context.WithCancelCause(context.Background())
+		close(p.regained)
 	}
 }
 
 func (p *Presence) lost() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cancel(ErrPresenceLost)
+	if p.ctx.Err() == nil {
+		p.cancel(ErrPresenceLost)
+		p.regained = make(chan struct{})
+	}
 }

@@ -43,8 +43,9 @@ const (
 
 // Presence says whether the replica can prove that it is alive.
 type Presence interface {
-	// Context ends when it cannot any more.
-	Context() context.Context
+	// Held waits until it can. The context that it returns ends when it cannot any
+	// more; the error is that of ctx.
+	Held(ctx context.Context) (context.Context, error)
 }
 
 // Config configures a [Service].

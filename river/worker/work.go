@@ -43,11 +43,6 @@ func (w *jobWorker) Timeout(job *river.Job[jobs.Args]) time.Duration {
 // Work works one attempt and records its end. River is left nothing to report,
 // except that a completed row is completed.
 func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
-	presence := w.config.Presence.Context()
-	runCtx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(presence, func() { cancel(context.Cause(presence)) })()
-
 	a := &attempt{
 		jobWorker: w,
 		riverJob:  job,
@@ -56,6 +51,15 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 		},
 		logger: w.config.Logger.With(slog.String("job", job.Kind), slog.Int64("run_id", job.Args.RunID), slog.Int("attempt", job.Attempt)),
 	}
+	// A replica that cannot prove that it is alive waits: giving the run back would
+	// only have River fetch it again. If it takes long, the leader gives it away.
+	presence, err := w.config.Presence.Held(ctx)
+	if err != nil {
+		return a.end(ctx, ctx, err, "")
+	}
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(presence, func() { cancel(context.Cause(presence)) })()
 	trace, err := a.guarded(runCtx)
 	if err == nil {
 		return nil
