@@ -53,11 +53,11 @@ func TestCleanupDoesWhatItsDryRunSays(t *testing.T) {
 	require.Equal(t, int64(600), c.count(t, "user_sessions WHERE session_id LIKE 'gone-%' AND ended_at IS NULL"), "a dry run changes nothing")
 	require.Equal(t, int64(900), c.count(t, "logs WHERE id LIKE 'gone-%'"), "a dry run changes nothing")
 
-	real := map[string]int64{}
+	worked := map[string]int64{}
 	for _, job := range platformJobs() {
-		maps.Copy(real, rowsOf(c.newRun(t, job, nil).mustWork(t)))
+		maps.Copy(worked, rowsOf(c.newRun(t, job, nil).mustWork(t)))
 	}
-	require.Equal(t, expected, real)
+	require.Equal(t, expected, worked)
 	for table, key := range seededKeys {
 		if table != "user_sessions" {
 			require.Zero(t, c.count(t, table+" WHERE "+key+" LIKE 'gone-%'"), table)

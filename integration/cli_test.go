@@ -64,6 +64,8 @@ type process struct {
 	command        *exec.Cmd
 	stdout, stderr *lines
 	exited         chan struct{}
+	// logs is set if its output is logged when the test fails.
+	logs bool
 }
 
 // shell is where somebody types: a folder and an environment.
@@ -92,7 +94,7 @@ func (s shell) start(t *testing.T, args ...string) *process {
 
 func (s shell) startCommand(t *testing.T, command *exec.Cmd) *process {
 	t.Helper()
-	p := &process{command: command, stdout: &lines{}, stderr: &lines{}, exited: make(chan struct{})}
+	p := &process{command: command, stdout: &lines{}, stderr: &lines{}, exited: make(chan struct{}), logs: true}
 	command.Dir, command.Env = s.folder, s.variables
 	command.Stdout, command.Stderr = p.stdout, p.stderr
 	require.NoError(t, command.Start())
@@ -103,7 +105,7 @@ func (s shell) startCommand(t *testing.T, command *exec.Cmd) *process {
 	t.Cleanup(func() {
 		_ = command.Process.Kill() // it has mostly ended
 		<-p.exited
-		if t.Failed() {
+		if t.Failed() && p.logs {
 			t.Logf("%s\nstdout:\n%s\nstderr:\n%s", command, p.stdout, p.stderr)
 		}
 	})
@@ -114,6 +116,7 @@ func (s shell) startCommand(t *testing.T, command *exec.Cmd) *process {
 func (s shell) call(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := s.start(t, args...)
+	p.logs = false // whoever asks shows what it has
 	p.code(t)
 	return p
 }
@@ -607,4 +610,3 @@ func TestCLIDev(t *testing.T) {
 	require.NotEqual(t, 0, p.code(t))
 	require.NotContains(t, p.stderr.String(), "development database of")
 }
-

@@ -101,11 +101,10 @@ func openCleaning(t *testing.T, url string) *cleaning {
 	return c
 }
 
-func (c *cleaning) exec(t *testing.T, sql string, args ...any) int64 {
+func (c *cleaning) exec(t *testing.T, sql string, args ...any) {
 	t.Helper()
-	tag, err := c.pool.Exec(t.Context(), sql, args...)
+	_, err := c.pool.Exec(t.Context(), sql, args...)
 	require.NoError(t, err, sql)
-	return tag.RowsAffected()
 }
 
 func fetch[T any](t *testing.T, c *cleaning, sql string, args ...any) T {

@@ -60,7 +60,7 @@ func (x explainingTx) Query(ctx context.Context, sql string, args ...any) (pgx.R
 	if err := x.explain(ctx, sql, args); err != nil {
 		return nil, err
 	}
-	return x.Tx.Query(ctx, sql, args...)
+	return x.Tx.Query(ctx, sql, args...) //nolint:rowserrcheck // the rows are the caller's
 }
 
 func (x explainingTx) explain(ctx context.Context, sql string, args []any) error {

@@ -232,6 +232,7 @@ func TestCompletionWithoutDatabase(t *testing.T) {
 		}
 	}
 	require.NotContains(t, call(t, nil, "__complete", "run", "database_cleanup", "").stdout, "cleanup", "only one argument")
+	require.Contains(t, call(t, map[string]string{"DATABASE_URL": nowhere}, "__complete", "run", "database_cleanup", "--param", "").stdout, "mcp_executions=\t")
 	require.Contains(t, call(t, nil, "__complete", "runs", "--status", "").stdout, "retrying\n")
 	require.Contains(t, call(t, nil, "__complete", "serve", "--log-format", "").stdout, "json\n")
 	require.Contains(t, call(t, nil, "completion", "bash").stdout, "bash completion V2 for scheduler")

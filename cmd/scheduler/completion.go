@@ -58,19 +58,28 @@ func (a *app) completeParameters(cmd *cobra.Command, args []string, _ string) ([
 	if len(args) == 0 {
 		return nil, directive
 	}
-	list, err := a.jobsForCompletion(cmd.Context())
-	if err != nil {
-		return nil, directive
-	}
 	var names []string
-	for _, job := range list {
-		specs, err := parameterSpecs(job)
-		if err != nil || job.JobName != args[0] {
-			continue
-		}
-		for _, spec := range specs {
-			names = append(names, cobra.CompletionWithDesc(spec.Name+"=", spec.Description))
-		}
+	for _, spec := range a.specsForCompletion(cmd.Context(), args[0]) {
+		names = append(names, cobra.CompletionWithDesc(spec.Name+"=", spec.Description))
 	}
 	return names, directive
+}
+
+// specsForCompletion are the parameters of a job in the database, or, if that
+// cannot be reached, in this program.
+func (a *app) specsForCompletion(ctx context.Context, name string) []jobs.Parameter {
+	if list, err := a.jobsForCompletion(ctx); err == nil {
+		for _, job := range list {
+			if job.JobName == name {
+				specs, _ := parameterSpecs(job) // none, if they cannot be read
+				return specs
+			}
+		}
+		return nil
+	}
+	job, err := jobs.DefaultRegistry().Get(name)
+	if err != nil {
+		return nil
+	}
+	return job.Definition().Parameters
 }

@@ -44,9 +44,11 @@ the exit code says only that the run was asked for.`,
 					return err
 				}
 				if wait {
-					if run, err = a.follow(ctx, client, run.ID); err != nil {
+					ended, err := a.follow(ctx, client, run.ID)
+					if err != nil {
 						return fmt.Errorf("run %d of %s goes on, but is not waited for any more: %w", run.ID, run.JobName, a.explain(ctx, err))
 					}
+					run = ended
 				}
 				if err := a.writeRun(run); err != nil {
 					return err
@@ -91,7 +93,7 @@ func ask(ctx context.Context, client *scheduler.Client, name string, params []st
 func (a *app) follow(ctx context.Context, client *scheduler.Client, id int64) (scheduler.Run, error) {
 	leader, err := client.Leader(ctx)
 	if err != nil {
-		return scheduler.Run{ID: id}, err
+		return scheduler.Run{}, err
 	}
 	if leader == nil {
 		fmt.Fprintf(a.stderr, "scheduler: nobody leads; run %d waits until a replica does: scheduler serve\n", id)

@@ -292,7 +292,7 @@ func (r launchRequest) customizers(d *docker) []testcontainers.ContainerCustomiz
 		options = append(options,
 			testcontainers.WithFiles(testcontainers.ContainerFile{
 				// The entrypoint's rule for everybody does not hold for replication.
-				Reader:            strings.NewReader(`echo 'host replication all all scram-sha-256' >>"$PGDATA/pg_hba.conf"` + "\n"),
+				Reader:            strings.NewReader(`echo 'host replication postgres all scram-sha-256' >>"$PGDATA/pg_hba.conf"` + "\n"),
 				ContainerFilePath: replicationFile,
 				FileMode:          0o644,
 			}),
