@@ -39,12 +39,20 @@ var (
 	ErrBadArgument = errors.New("bad argument")
 )
 
-// SQLSTATEs that the schema's functions raise.
-var clientErrors = map[string]error{
-	"SC001": jobs.ErrUnknownJob,
-	"SC002": jobs.ErrInvalidParameter,
-	"SC003": ErrJobNotRunnable,
-	"SC004": ErrBadArgument,
+// sentinelOf gives the SQLSTATEs that the schema's functions raise their error;
+// nil for any other.
+func sentinelOf(sqlstate string) error {
+	switch sqlstate {
+	case "SC001":
+		return jobs.ErrUnknownJob
+	case "SC002":
+		return jobs.ErrInvalidParameter
+	case "SC003":
+		return ErrJobNotRunnable
+	case "SC004":
+		return ErrBadArgument
+	}
+	return nil
 }
 
 // Client reads and steers a fleet through its views and functions: what it does
@@ -217,8 +225,8 @@ func translate(err error) error {
 	if !errors.As(err, &pgErr) {
 		return err
 	}
-	sentinel, ok := clientErrors[pgErr.Code]
-	if !ok {
+	sentinel := sentinelOf(pgErr.Code)
+	if sentinel == nil {
 		return err
 	}
 	message := pgErr.Message

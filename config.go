@@ -156,12 +156,11 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // the configuration.
 func ConfigErrors(err error) []*ConfigError {
 	var list []*ConfigError
-	var single *ConfigError
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			list = append(list, ConfigErrors(e)...)
 		}
-	} else if errors.As(err, &single) {
+	} else if single, ok := errors.AsType[*ConfigError](err); ok {
 		list = append(list, single)
 	}
 	return list

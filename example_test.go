@@ -10,7 +10,7 @@ import (
 	"github.com/systempromptio/scheduler/jobs"
 )
 
-// In a package of yours:
+// In a package of yours.
 func init() {
 	jobs.Register(jobs.Func(jobs.Definition{
 		Name:     "expire_invitations",
@@ -32,12 +32,12 @@ func TestREADMEHasTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, found := strings.Cut(string(source), "// In a package of yours:\n")
+	_, after, found := strings.Cut(string(source), "// In a package of yours.\n")
 	code, _, complete := strings.Cut(after, "\n}\n")
 	if !found || !complete || strings.Count(code, "\n") > 14 {
 		t.Fatal("the example is not where this test looks for it, or has grown past 15 lines")
 	}
-	if !strings.Contains(string(readme), "// In a package of yours:\n"+code+"\n}\n```") {
+	if !strings.Contains(string(readme), "// In a package of yours.\n"+code+"\n}\n```") {
 		t.Error("the README's example is not the one in example_test.go")
 	}
 	if _, err := jobs.DefaultRegistry().Get("expire_invitations"); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -313,7 +314,7 @@ type migrateLog struct {
 }
 
 func (l migrateLog) Printf(format string, args ...any) {
-	l.logger.InfoContext(l.ctx, "migration: "+fmt.Sprintf(format, args...))
+	l.logger.InfoContext(l.ctx, "migration", slog.String("step", strings.TrimSpace(fmt.Sprintf(format, args...))))
 }
 
 func (migrateLog) Verbose() bool { return false }

@@ -123,7 +123,7 @@ func (s *Scheduler) openPool(ctx context.Context) (pool *pgxpool.Pool, pollOnly 
 	if err != nil {
 		return nil, false, fmt.Errorf("database_url: %w", err)
 	}
-	config.MaxConns = int32(s.config.MaxWorkers) + poolReserve //nolint:gosec // validated: at most 10,000
+	config.MaxConns = int32(s.config.MaxWorkers) + poolReserve
 	config.MaxConnIdleTime = poolIdleTime
 	config.ConnConfig.RuntimeParams["application_name"] = "scheduler worker " + s.config.ReplicaID
 	if s.config.LeaderDatabaseURL != "" {

@@ -283,16 +283,6 @@ func execute(ctx context.Context, url, statements string) (err error) {
 	return err
 }
 
-func newClient(t *testing.T, db *testdb.DB) *scheduler.Client {
-	t.Helper()
-	client, err := scheduler.NewClient(t.Context(), db.URL, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	return client
-}
-
 // scalar reads one value.
 func scalar[T any](t *testing.T, db *testdb.DB, statement string, args ...any) T {
 	t.Helper()

@@ -129,7 +129,7 @@ func TestCleanupBatchesReadNoTableFromEndToEnd(t *testing.T) {
 			}
 			statements += len(seen)
 		}
-		require.GreaterOrEqual(t, statements, 3*r.batches, "lock, change and clear, for each batch")
+		require.GreaterOrEqual(t, statements, 3*(r.batches-1), "lock, change and clear, for each batch but one that finds nothing")
 		for target, rows := range rowsOf(r.targets) {
 			if target != "state_bindings" && target != "jti_revocations" && target != "id_jag_replays" {
 				require.Equal(t, int64(2000), rows, target)

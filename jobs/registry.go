@@ -3,6 +3,7 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,9 +48,7 @@ func (r *Registry) Add(jobs ...Job) error {
 	if r.jobs == nil {
 		r.jobs = make(map[string]Job, len(added))
 	}
-	for name, job := range added {
-		r.jobs[name] = job
-	}
+	maps.Copy(r.jobs, added)
 	return nil
 }
 
@@ -131,7 +130,7 @@ func ParseSchedule(job, schedule, timeZone string) (*cron.Schedule, error) {
 	return parsed, nil
 }
 
-var defaultRegistry Registry
+var defaultRegistry Registry //nolint:gochecknoglobals // what a blank import fills, as database/sql's drivers do
 
 // DefaultRegistry is the registry that [Register] fills.
 func DefaultRegistry() *Registry { return &defaultRegistry }

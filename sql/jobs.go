@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -10,21 +11,20 @@ import (
 
 // Declaration is what a deployment declares about a job.
 type Declaration struct {
-	JobName     string
-	Description string
-	Schedule    string
-	TimeZone    string
-	Enabled     bool
-	Overlap     string
-	CatchUp     string
-	Timeout     time.Duration
-	MaxAttempts int
-	DryRun      bool
-	// Parameters and ParameterSpecs are JSON.
-	Parameters     []byte
-	ParameterSpecs []byte
-	// Declared is the whole of it as JSON, to tell whether anything changed.
-	Declared []byte
+	JobName        string          `json:"job_name"`
+	Description    string          `json:"description"`
+	Schedule       string          `json:"schedule"`
+	TimeZone       string          `json:"timezone"`
+	Enabled        bool            `json:"enabled"`
+	Overlap        string          `json:"overlap"`
+	CatchUp        string          `json:"catch_up"`
+	Timeout        time.Duration   `json:"timeout"`
+	MaxAttempts    int             `json:"max_attempts"`
+	DryRun         bool            `json:"dry_run"`
+	Parameters     json.RawMessage `json:"parameters"`
+	ParameterSpecs json.RawMessage `json:"parameter_specs"`
+	// Declared is the whole of it, to tell whether anything changed.
+	Declared json.RawMessage `json:"-"`
 }
 
 // DeclareJobs writes what a deployment declares and marks every other job as not

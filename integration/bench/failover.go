@@ -39,7 +39,7 @@ func failover(ctx context.Context, db *database) error {
 			return err
 		}
 		took = append(took, enqueued.Sub(killed))
-		if _, err := f.start(); err != nil {
+		if err := f.start(); err != nil {
 			return err
 		}
 		if err := f.wait(ctx, 3); err != nil {

@@ -30,7 +30,9 @@ const replicaEnv = "SCHEDULER_BENCH_REPLICA_URL"
 
 const replicaIDEnv = "SCHEDULER_BENCH_REPLICA_ID"
 
-func main() {
+func main() { os.Exit(mainCode()) }
+
+func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
@@ -41,8 +43,9 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, names []string) (err error) {
@@ -64,7 +67,7 @@ func run(ctx context.Context, names []string) (err error) {
 		if len(names) > 0 && !slices.Contains(names, part.name) {
 			continue
 		}
-		db, err := newDatabase(ctx, server.URL("postgres"), "bench_"+part.name)
+		db, err := newDatabase(ctx, server, "bench_"+part.name)
 		if err != nil {
 			return err
 		}
@@ -83,8 +86,8 @@ type database struct {
 	pool *pgxpool.Pool
 }
 
-func newDatabase(ctx context.Context, serverURL, name string) (*database, error) {
-	conn, err := pgx.Connect(ctx, serverURL)
+func newDatabase(ctx context.Context, server *testdb.Server, name string) (*database, error) {
+	conn, err := pgx.Connect(ctx, server.URL("postgres"))
 	if err != nil {
 		return nil, err
 	}
@@ -92,17 +95,11 @@ func newDatabase(ctx context.Context, serverURL, name string) (*database, error)
 	if err := errors.Join(err, conn.Close(ctx)); err != nil {
 		return nil, err
 	}
-	config, err := pgxpool.ParseConfig(serverURL)
-	if err != nil {
-		return nil, err
-	}
-	config.ConnConfig.Database = name
-	url := fmt.Sprintf("postgres://%s:%s@%s:%d/%s?sslmode=disable", config.ConnConfig.User, config.ConnConfig.Password,
-		config.ConnConfig.Host, config.ConnConfig.Port, name)
+	url := server.URL(name)
 	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: quiet()}); err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -139,17 +136,17 @@ type fleet struct {
 	started  int
 }
 
-func (f *fleet) start() (string, error) {
+func (f *fleet) start() error {
 	f.started++
 	id := fmt.Sprintf("bench-%d-%d", os.Getpid(), f.started)
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // ended by end, at the latest
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), replicaEnv+"="+f.db.url, replicaIDEnv+"="+id)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
-		return "", err
+		return err
 	}
 	f.replicas[id] = cmd
-	return id, nil
+	return nil
 }
 
 func (f *fleet) kill(id string) {
@@ -169,7 +166,7 @@ func (f *fleet) end() {
 func newFleet(ctx context.Context, db *database, n int) (*fleet, error) {
 	f := &fleet{db: db, replicas: make(map[string]*exec.Cmd)}
 	for range n {
-		if _, err := f.start(); err != nil {
+		if err := f.start(); err != nil {
 			f.end()
 			return nil, err
 		}

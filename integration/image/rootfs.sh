@@ -82,5 +82,8 @@ mmdebstrap --quiet --variant=minbase \
 
 # The label says that it is complete, so it comes last.
 printf 'FROM %s\nLABEL %s=%s\n' "$image-$$" "$label" "$hash" |
-	docker build --quiet --tag "$image" - >/dev/null 2>&1
+	docker build --quiet --tag "$image" - >"$work/build.log" 2>&1 || {
+	tail -n 15 "$work/build.log" >&2
+	die "docker build of $image failed: see above"
+}
 docker image rm "$image-$$" >/dev/null

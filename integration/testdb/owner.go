@@ -48,7 +48,8 @@ func (o owner) gone() bool {
 // mean something only within one.
 func hostName() string {
 	host, _ := os.Hostname()
-	namespace, _ := os.Readlink("/proc/self/ns/pid")
+	namespace, _ := os.Readlink("/proc/self/ns/pid") // pid:[4026531836]
+	namespace = strings.TrimSuffix(strings.TrimPrefix(namespace, "pid:["), "]")
 	return strings.ReplaceAll(cmp.Or(host, "localhost")+"-"+namespace, "/", "-")
 }
 

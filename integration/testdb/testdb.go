@@ -98,7 +98,7 @@ func supervise(run func() int) int {
 	signal.Stop(signals)
 
 	if code != 0 && keepFailed() {
-		fmt.Fprintf(os.Stderr, "testdb: the containers are kept; to remove them: docker rm -fv $(docker ps -aq --filter label=%s=%s)\n", labelOwner, self())
+		fmt.Fprintf(os.Stderr, "testdb: the containers are kept; to remove them: docker rm -fv $(docker ps -aq --filter label=%[1]s); docker network prune -f --filter label=%[1]s\n", labelKeep)
 		return code
 	}
 	if err := removeOwn(); err != nil {
@@ -117,7 +117,7 @@ func removeOwn() error {
 	defer cancel()
 	docker, err := connect()
 	if err != nil {
-		return err
+		return nil // then nothing was started; the tests have told why
 	}
 	return docker.removeOwned(ctx, func(o owner, _ bool) bool { return o == self() })
 }

@@ -24,6 +24,15 @@
 // The cursor that is committed with each batch lets any replica go on after it. A
 // run without candidates writes nothing but its record.
 //
+// # Updates in place
+//
+// A rule with [Rule.Set] takes the rows of a page in different transactions, and
+// reads a page again before it takes the next row of it. The room that an earlier
+// row's old version held is then free, the new version stays on the page, and no
+// index is touched, if none holds a column that is set. A transaction that stays open
+// elsewhere, such as a report or a dump, keeps old versions from being removed: the
+// updates then cost what one big UPDATE costs.
+//
 // # What is not promised
 //
 // A table that is partitioned or inherited from is refused: a ctid names a row only

@@ -46,7 +46,7 @@ func (a *attempt) load(ctx context.Context, w *work) error {
 
 // pass looks through the table once and notes the candidates.
 func (a *attempt) pass(ctx context.Context, w *work) error {
-	next := cursor{Finished: a.cursor.Finished, Target: w.Target, Next: 1, Left: a.cursor.Left}
+	next := cursor{Finished: a.cursor.Finished, Target: w.Target, Next: 1}
 	if w.Mark != nil {
 		var err error
 		if next.Mark, err = a.takeMark(ctx, w); err != nil {

@@ -74,7 +74,7 @@ func checkRound(ctx context.Context, conn, other *pgx.Conn, statements *sql.Stat
 }
 
 func closeQuietly(ctx context.Context, conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := withoutCancel(ctx, closeTimeout)
 	defer cancel()
 	_ = conn.Close(ctx)
 }

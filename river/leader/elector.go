@@ -94,7 +94,7 @@ func (e *Elector) Run(ctx context.Context, lead LeadFunc) {
 			if ctx.Err() == nil {
 				e.presence.lost()
 			}
-			s.close()
+			s.close(ctx)
 		}
 		if ctx.Err() != nil {
 			return
@@ -117,7 +117,7 @@ func (e *Elector) HoldPresence(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.close(ctx)
 	for {
 		beatCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
 		_, err := e.config.Statements.BackendPID(beatCtx, s.conn)
@@ -153,11 +153,11 @@ func (e *Elector) open(ctx context.Context) (*session, error) {
 		err = e.config.Statements.JoinFleet(openCtx, s.conn, !e.joined)
 	}
 	if err != nil {
-		s.close()
+		s.close(ctx)
 		return nil, err
 	}
 	e.joined = true
-	e.presence.gained()
+	e.presence.gained(ctx)
 	return s, nil
 }
 
@@ -184,6 +184,7 @@ func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error
 		waitFunc:   s.wait,
 		lostFunc:   s.conn.IsClosed,
 		timeout:    HeartbeatTimeoutDefault,
+		began:      time.Now(),
 	}
 	beginCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
 	number, now, err := e.config.Statements.BeginTerm(beginCtx, s.conn, e.config.ReplicaID)

@@ -7,14 +7,15 @@ import (
 )
 
 // ErrPresenceLost is the cause with which the context of [Presence.Held] ends:
-// the replica cannot prove any more that it is alive, and what it runs will be handed to
-// others.
+// the replica cannot prove any more that it is alive, and what it runs will be
+// handed to others.
 var ErrPresenceLost = errors.New("the replica lost its presence lock")
 
 // Presence says whether the replica holds its presence lock. It is safe for
 // concurrent use.
 type Presence struct {
-	mu     sync.Mutex
+	mu sync.Mutex
+	// ctx is nil before the lock was held for the first time.
 	ctx    context.Context //nolint:containedctx // it is what the type hands out
 	cancel context.CancelCauseFunc
 	// regained is closed when a lock that was lost is held again.
@@ -22,10 +23,7 @@ type Presence struct {
 }
 
 func newPresence() *Presence {
-	p := &Presence{regained: make(chan struct{})}
-	p.ctx, p.cancel = context.WithCancelCause(context.Background())
-	p.cancel(ErrPresenceLost)
-	return p
+	return &Presence{regained: make(chan struct{})}
 }
 
 // Held waits until the lock is held and returns a context that ends, with the
@@ -35,7 +33,7 @@ func (p *Presence) Held(ctx context.Context) (context.Context, error) {
 		p.mu.Lock()
 		held, regained := p.ctx, p.regained
 		p.mu.Unlock()
-		if held.Err() == nil {
+		if held != nil && held.Err() == nil {
 			return held, nil
 		}
 		select {
@@ -46,11 +44,13 @@ func (p *Presence) Held(ctx context.Context) (context.Context, error) {
 	}
 }
 
-func (p *Presence) gained() {
+// gained is told that the lock is held. What Held returns has ctx's values, not
+// its end: runs outlive the participation in the election.
+func (p *Presence) gained(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() != nil {
-		p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	if p.ctx == nil || p.ctx.Err() != nil {
+		p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		close(p.regained)
 	}
 }
@@ -58,7 +58,7 @@ func (p *Presence) gained() {
 func (p *Presence) lost() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() == nil {
+	if p.ctx != nil && p.ctx.Err() == nil {
 		p.cancel(ErrPresenceLost)
 		p.regained = make(chan struct{})
 	}

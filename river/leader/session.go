@@ -29,16 +29,18 @@ const (
 // idle_session_timeout decides how fast a frozen or cut-off leader is replaced;
 // the others close the gaps in which a session is not idle. Where a server
 // refuses one, the others still hold.
-var sessionSettings = []sql.Setting{
-	{Name: "idle_session_timeout", Value: "2s"},
-	{Name: "idle_in_transaction_session_timeout", Value: "2s"},
-	{Name: "statement_timeout", Value: "5s"},
-	{Name: "lock_timeout", Value: "900ms"},
-	{Name: "client_connection_check_interval", Value: "1s"},
-	{Name: "tcp_keepalives_idle", Value: "1"},
-	{Name: "tcp_keepalives_interval", Value: "1"},
-	{Name: "tcp_keepalives_count", Value: "1"},
-	{Name: "tcp_user_timeout", Value: "2000"},
+func sessionSettings() []sql.Setting {
+	return []sql.Setting{
+		{Name: "idle_session_timeout", Value: "2s"},
+		{Name: "idle_in_transaction_session_timeout", Value: "2s"},
+		{Name: "statement_timeout", Value: "5s"},
+		{Name: "lock_timeout", Value: "900ms"},
+		{Name: "client_connection_check_interval", Value: "1s"},
+		{Name: "tcp_keepalives_idle", Value: "1"},
+		{Name: "tcp_keepalives_interval", Value: "1"},
+		{Name: "tcp_keepalives_count", Value: "1"},
+		{Name: "tcp_user_timeout", Value: "2000"},
+	}
 }
 
 // applicationName is what the view replicas takes the replica's id from.
@@ -80,10 +82,10 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 
 // configure sets all settings at once or, if the server refuses any, one by one.
 func (s *session) configure(ctx context.Context) (refused []error, err error) {
-	if s.statements.SetSettings(ctx, s.conn, sessionSettings...) == nil {
+	if s.statements.SetSettings(ctx, s.conn, sessionSettings()...) == nil {
 		return nil, nil
 	}
-	for _, setting := range sessionSettings {
+	for _, setting := range sessionSettings() {
 		if err := s.statements.SetSettings(ctx, s.conn, setting); err != nil {
 			if s.conn.IsClosed() {
 				return nil, err
@@ -95,8 +97,8 @@ func (s *session) configure(ctx context.Context) (refused []error, err error) {
 }
 
 // close says goodbye. It is the only way in which locks are given up.
-func (s *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+func (s *session) close(ctx context.Context) {
+	ctx, cancel := withoutCancel(ctx, closeTimeout)
 	defer cancel()
 	// The socket is closed even if the goodbye fails, and then the server notices.
 	_ = s.conn.Close(ctx)

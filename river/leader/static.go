@@ -23,7 +23,7 @@ type Static struct {
 // Presence is always held.
 func (*Static) Presence() *Presence {
 	p := newPresence()
-	p.gained()
+	p.gained(context.Background()) //nolint:forbidigo // it never ends
 	return p
 }
 
@@ -36,6 +36,7 @@ func (s *Static) Run(ctx context.Context, lead LeadFunc) {
 		waitFunc:   s.wait,
 		lostFunc:   func() bool { return false },
 		timeout:    HeartbeatTimeoutDefault,
+		began:      time.Now(),
 	}
 	term.Saw(time.Now())
 	_ = lead(ctx, term)

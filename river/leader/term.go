@@ -30,7 +30,9 @@ type Term struct {
 	lostFunc   func() bool
 	timeout    time.Duration
 
-	// What the database's clock said, and when, by the monotonic clock.
+	// began is on the monotonic clock; so is clockAt, when the database's clock
+	// said clock.
+	began   time.Time
 	clock   time.Time
 	clockAt time.Time
 }
@@ -53,6 +55,9 @@ func (t *Term) Now() time.Time { return t.clock.Add(time.Since(t.clockAt)) }
 
 // Saw tells the term what the database's clock said just now.
 func (t *Term) Saw(databaseTime time.Time) { t.clock, t.clockAt = databaseTime, time.Now() }
+
+// Elapsed is how long the term has lasted, on a clock that nobody sets.
+func (t *Term) Elapsed() time.Duration { return time.Since(t.began) }
 
 // Lost says that the session is gone and the term with it.
 func (t *Term) Lost() bool { return t.lostFunc() }

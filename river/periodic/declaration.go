@@ -83,12 +83,7 @@ func (d Declaration) statement() (sql.Declaration, error) {
 		Parameters:     encoded,
 		ParameterSpecs: encodedSpecs,
 	}
-	statement.Declared, err = json.Marshal(struct {
-		sql.Declaration
-		Parameters     json.RawMessage
-		ParameterSpecs json.RawMessage
-		Declared       struct{} `json:"-"`
-	}{Declaration: statement, Parameters: encoded, ParameterSpecs: encodedSpecs})
+	statement.Declared, err = json.Marshal(statement)
 	if err != nil {
 		return sql.Declaration{}, fmt.Errorf("job %q: encode the declaration: %w", d.Definition.Name, err)
 	}

@@ -41,7 +41,7 @@ func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
 			return err
 		}
 	}
-	if time.Now().Before(l.nextPrune) {
+	if l.term.Elapsed() < l.nextPrune {
 		return nil
 	}
 	more, err := l.prune(ctx)
@@ -49,7 +49,7 @@ func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
 		return err
 	}
 	if !more {
-		l.nextPrune = time.Now().Add(pruneInterval)
+		l.nextPrune = l.term.Elapsed() + pruneInterval
 	}
 	return nil
 }
@@ -57,17 +57,17 @@ func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
 // dead lists the replicas that have runs and no presence lock for long enough.
 func (l *lead) dead(pulse sql.Pulse) []string {
 	var dead []string
-	missing := make(map[string]time.Time, len(l.missing))
+	missing := make(map[string]time.Duration, len(l.missing))
 	for _, replica := range pulse.Working {
 		if slices.Contains(pulse.Alive, replica) {
 			continue
 		}
 		since, ok := l.missing[replica]
 		if !ok {
-			since = time.Now()
+			since = l.term.Elapsed()
 		}
 		missing[replica] = since
-		if time.Since(since) >= deadAfter {
+		if l.term.Elapsed()-since >= deadAfter {
 			dead = append(dead, replica)
 		}
 	}

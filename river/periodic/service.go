@@ -90,9 +90,10 @@ type lead struct {
 	term     *leader.Term
 	declared bool
 	// missing holds the replicas that have runs and no presence lock, since when.
-	missing   map[string]time.Time
-	nextPrune time.Time
-	lastBeat  time.Time
+	missing map[string]time.Duration
+	// nextPrune and lastBeat, too, are on the term's own clock.
+	nextPrune time.Duration
+	lastBeat  time.Duration
 	failing   bool
 }
 
@@ -100,7 +101,7 @@ type lead struct {
 // leave the session alive, such as a lock that somebody else holds, are logged
 // and tried again; no tick is lost by them.
 func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
-	l := &lead{Service: s, term: term, missing: make(map[string]time.Time), nextPrune: time.Now().Add(pruneInterval)}
+	l := &lead{Service: s, term: term, missing: make(map[string]time.Duration), nextPrune: pruneInterval}
 	if err := term.Exec(ctx, `LISTEN "`+s.config.Statements.Schema()+`.scheduler_wake"`); err != nil {
 		return err
 	}
@@ -132,14 +133,14 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 
 func (l *lead) beat(ctx context.Context) (sql.Pulse, error) {
 	pulse, err := l.term.Heartbeat(ctx)
-	l.lastBeat = time.Now()
+	l.lastBeat = l.term.Elapsed()
 	return pulse, err
 }
 
 // pause is the time until the next beat: at the latest when the heartbeat is due,
 // earlier if a tick is.
 func (l *lead) pause(pulse sql.Pulse, failed bool) time.Duration {
-	pause := leader.HeartbeatIntervalDefault - time.Since(l.lastBeat)
+	pause := leader.HeartbeatIntervalDefault - (l.term.Elapsed() - l.lastBeat)
 	if pulse.Nearest != nil && !failed {
 		if untilTick := pulse.Nearest.Sub(l.term.Now()); untilTick > 0 {
 			pause = min(pause, untilTick)
