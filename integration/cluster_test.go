@@ -53,7 +53,7 @@ func watchLeaders(t *testing.T, db *testdb.DB) (stop func() (most, looks int)) {
 		defer func() { failure = errors.Join(failure, conn.Close(context.WithoutCancel(ctx))) }()
 		for ctx.Err() == nil {
 			var n int
-			err := conn.QueryRow(context.WithoutCancel(ctx), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7235001 AND granted").Scan(&n)
+			err := conn.QueryRow(context.WithoutCancel(ctx), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7235001 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())").Scan(&n)
 			if err != nil {
 				failure = err
 				return

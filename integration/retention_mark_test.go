@@ -85,6 +85,8 @@ func TestCleanupKnowsWhenAnotherRowHasTakenTheCandidatesPlace(t *testing.T) {
 		SELECT name, 'u', 'x', now() - interval '3 days' FROM unnest('{keep,other,candidate}'::text[]) name;
 		INSERT INTO agent_tasks (task_id, context_id, status) VALUES ('t', 'other', 'open');
 		INSERT INTO task_messages (task_id, message_id, role, context_id, sequence_number) VALUES ('t', 'm', 'user', 'keep', 1)`)
+	c.pinHorizon(t)
+	c.exec(t, "INSERT INTO user_contexts (context_id, user_id, name, created_at) VALUES ('fresh', 'u', 'x', now() - interval '3 days')")
 	place := fetch[string](t, c, "SELECT ctid::text FROM user_contexts WHERE context_id = 'candidate'")
 	r := c.newRun(t, cleanup.EmptyContexts(), nil)
 	batches, err := r.start(t.Context())
@@ -104,8 +106,21 @@ func TestCleanupKnowsWhenAnotherRowHasTakenTheCandidatesPlace(t *testing.T) {
 	done, err := r.nextPrepared(t.Context(), batches, nil)
 	require.NoError(t, err)
 	require.True(t, done)
-	require.Equal(t, jobs.Target{Note: "1 left for the next run: locked, changed meanwhile, or to go no more"}, r.targets["contexts"])
-	require.Equal(t, int64(2), c.count(t, "user_contexts"))
+	require.Equal(t, jobs.Target{Rows: 1, Batches: 1, Note: "1 left for the next run: locked, changed meanwhile, or to go no more"}, r.targets["contexts"])
+	require.Equal(t, "keep other", fetch[string](t, c, "SELECT string_agg(context_id, ' ' ORDER BY context_id) FROM user_contexts"))
+}
+
+// pinHorizon keeps a transaction open in another database of the server, for as long as
+// the test runs: no transaction that begins from now on gets below a horizon.
+func (c *cleaning) pinHorizon(t *testing.T) {
+	t.Helper()
+	config := c.pool.Config().ConnConfig.Copy()
+	config.Database = "postgres"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	_, err = conn.Exec(t.Context(), "BEGIN; SELECT pg_current_xact_id()")
+	require.NoError(t, err)
 }
 
 func TestCleanupRefusesIdsThatDoNotAscend(t *testing.T) {
@@ -122,6 +137,7 @@ func TestCleanupRefusesIdsThatDoNotAscend(t *testing.T) {
 func TestCleanupMarksAnEmptyTable(t *testing.T) {
 	t.Parallel()
 	c := newCleaning(t, platformTables)
+	c.pinHorizon(t)
 	c.exec(t, `
 		INSERT INTO users (id, name, email) VALUES ('u', 'u', 'u');
 		INSERT INTO user_contexts (context_id, user_id, name, created_at)

@@ -164,10 +164,15 @@ func (s *Statements) EndBatch(ctx context.Context, tx pgx.Tx, b BatchSettings) (
 	return now.Sub(b.At), nil
 }
 
-// Horizon returns the number of the oldest transaction that has not ended.
-func (s *Statements) Horizon(ctx context.Context, db Querier) (int64, error) {
+// BeginPass gives a transaction that has just begun one snapshot for all of its
+// statements, and returns the snapshot's horizon: the number of the oldest
+// transaction that had not ended.
+func (s *Statements) BeginPass(ctx context.Context, tx pgx.Tx) (int64, error) {
+	if _, err := tx.Exec(ctx, s.Text("retention_one_snapshot")); err != nil {
+		return 0, fmt.Errorf("begin a pass: %w", err)
+	}
 	var horizon int64
-	if err := db.QueryRow(ctx, s.Text("retention_horizon")).Scan(&horizon); err != nil {
+	if err := tx.QueryRow(ctx, s.Text("retention_horizon")).Scan(&horizon); err != nil {
 		return 0, fmt.Errorf("read the oldest transaction: %w", err)
 	}
 	return horizon, nil

@@ -76,9 +76,12 @@ SELECT current_setting('lock_timeout'), current_setting('enable_seqscan'), curre
 SELECT set_config('lock_timeout', @lock_timeout, true), set_config('enable_seqscan', @enable_seqscan, true),
        set_config('random_page_cost', @random_page_cost, true), clock_timestamp()
 
+-- name: retention_one_snapshot
+-- First in the transaction of a pass whose horizon matters.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+
 -- name: retention_horizon
--- Transactions below this number are over. Read in the transaction of the pass,
--- before it.
+-- Transactions below this number are over.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: retention_ordered

@@ -28,9 +28,11 @@ type cursor struct {
 	Total int64 `json:"total,omitempty"`
 	// Left counts the candidates that were left out.
 	Left int64 `json:"left,omitempty"`
-	// Mark and Horizon are those of the pass, for a rule with a mark.
-	Mark    int64 `json:"mark,omitempty"`
-	Horizon int64 `json:"horizon,omitempty"`
+	// Mark, Horizon and Met are those of the pass, for a rule with a mark: the mark,
+	// and how to tell what the pass has seen.
+	Mark    int64    `json:"mark,omitempty"`
+	Horizon int64    `json:"horizon,omitempty"`
+	Met     []string `json:"met,omitempty"`
 }
 
 // attempt is the work of one attempt. Prepare and Next are called in turn.

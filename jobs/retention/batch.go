@@ -108,7 +108,7 @@ func (a *attempt) lockAndApply(ctx context.Context, tx pgx.Tx, w *work) (int64, 
 	values["_ctids"] = a.ctids
 	values["_horizon"] = a.cursor.Horizon
 	if w.Mark != nil {
-		values[w.Mark.Name] = a.cursor.Mark
+		values[w.Mark.Name], values["_met"] = a.cursor.Mark, nonNil(a.cursor.Met)
 	}
 	locked, err := queryColumn[pgtype.TID](ctx, tx, w.lock, values)
 	if err != nil {
@@ -133,11 +133,11 @@ func (a *attempt) lockAndApply(ctx context.Context, tx pgx.Tx, w *work) (int64, 
 }
 
 // nonNil keeps pgx from sending NULL, of which nothing is true.
-func nonNil(ctids []pgtype.TID) []pgtype.TID {
-	if ctids == nil {
-		return []pgtype.TID{}
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
 	}
-	return ctids
+	return list
 }
 
 func hasCode(err error, code string) bool {

@@ -164,8 +164,8 @@ func (j *Job) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
 		rows:   run.Done.Rows(),
 	}
 	for name, value := range run.Parameters {
-		if list, ok := value.([]string); ok && list == nil {
-			value = []string{} // pgx would send NULL
+		if list, ok := value.([]string); ok {
+			value = nonNil(list)
 		}
 		a.values[name] = value
 	}

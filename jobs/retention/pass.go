@@ -54,18 +54,21 @@ func (a *attempt) pass(ctx context.Context, w *work) error {
 		}
 	}
 	err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
+		if w.Mark != nil {
+			if next.Horizon, err = a.sql.BeginPass(ctx, tx); err != nil {
+				return err
+			}
+		}
 		// An earlier attempt may have ended after its pass and before its first batch.
 		if err = a.sql.ClearCandidates(ctx, tx, a.run.ID, w.Target, math.MaxInt64); err != nil {
 			return err
 		}
-		if w.Mark != nil {
-			if next.Horizon, err = a.sql.Horizon(ctx, tx); err != nil {
-				return err
-			}
-		}
 		values := a.passValues(w.parsedRule)
-		values["_run_id"], values["_target"] = a.run.ID, w.Target
-		next.Total, err = w.pass.exec(ctx, tx, values)
+		values["_run_id"], values["_target"], values["_horizon"] = a.run.ID, w.Target, next.Horizon
+		if next.Total, err = w.pass.exec(ctx, tx, values); err != nil || w.Mark == nil {
+			return err
+		}
+		next.Met, err = queryColumn[string](ctx, tx, w.met, values)
 		return err
 	})
 	if err != nil {

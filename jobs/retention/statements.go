@@ -68,6 +68,7 @@ type statements struct {
 	children []statement // one for each Child
 	apply    statement
 	mark     statement // only with a Mark
+	met      statement // only with a Mark
 }
 
 // newStatements makes the statements around the text of a rule. taken are the texts
@@ -103,6 +104,7 @@ func newStatements(s *sql.Statements, rule Rule, text string, taken []string) st
 	}
 	if rule.Mark != nil {
 		st.mark = newStatement(s.Shape("mark", "{table}", rule.Mark.Table, "{column}", rule.Mark.Column))
+		st.met = newStatement(shape("met"))
 		apply += "\n" + shape("and_unchanged")
 	}
 	st.apply = newStatement(apply)
