@@ -27,9 +27,11 @@ type Declaration struct {
 	Declared json.RawMessage `json:"-"`
 }
 
-// DeclareJobs writes what a deployment declares and marks every other job as not
-// registered. It returns the names of those that were registered until now.
-func (s *Statements) DeclareJobs(ctx context.Context, tx pgx.Tx, declarations []Declaration) ([]string, error) {
+// DeclareJobs writes what a deployment declares, marks every other job as not
+// registered, and requests the bootstrap jobs if a fleet has started. A disabled
+// scheduler plans and requests nothing. All or nothing, in one round trip. It
+// returns the names of the jobs that were registered until now.
+func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations []Declaration, bootstrapJobs []string, disabled bool) ([]string, error) {
 	batch := &pgx.Batch{}
 	names := make([]string, 0, len(declarations))
 	for _, d := range declarations {
@@ -41,16 +43,19 @@ func (s *Statements) DeclareJobs(ctx context.Context, tx pgx.Tx, declarations []
 			"parameter_specs": d.ParameterSpecs, "declared": d.Declared,
 		})
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+	var gone []string
+	batch.Queue(s.Text("unregister_jobs"), pgx.NamedArgs{"job_names": names}).Query(func(rows pgx.Rows) error {
+		var err error
+		gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if disabled {
+		batch.Queue(s.Text("unplan_jobs"))
+	} else {
+		batch.Queue(s.Text("request_bootstrap"), pgx.NamedArgs{"job_names": bootstrapJobs})
+	}
+	if err := db.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("declare the jobs: %w", err)
-	}
-	rows, err := tx.Query(ctx, s.Text("unregister_jobs"), pgx.NamedArgs{"job_names": names})
-	if err != nil {
-		return nil, fmt.Errorf("unregister jobs: %w", err)
-	}
-	gone, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("unregister jobs: %w", err)
 	}
 	return gone, nil
 }
@@ -82,14 +87,6 @@ func (s *Statements) PlanJob(ctx context.Context, tx pgx.Tx, jobName string, nex
 	_, err := tx.Exec(ctx, s.Text("plan_job"), pgx.NamedArgs{"job_name": jobName, "next_run": nextRun, "problem": nullable(problem)})
 	if err != nil {
 		return fmt.Errorf("plan job %q: %w", jobName, err)
-	}
-	return nil
-}
-
-// UnplanJobs removes every planned run.
-func (s *Statements) UnplanJobs(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, s.Text("unplan_jobs")); err != nil {
-		return fmt.Errorf("remove the planned runs: %w", err)
 	}
 	return nil
 }
@@ -173,24 +170,6 @@ func (s *Statements) AdvanceJobs(ctx context.Context, tx pgx.Tx, advances []Adva
 		return fmt.Errorf("advance the jobs: %w", err)
 	}
 	return nil
-}
-
-// CountEnqueued counts one run that was handed to River.
-func (s *Statements) CountEnqueued(ctx context.Context, tx pgx.Tx, jobName string) error {
-	if _, err := tx.Exec(ctx, s.Text("count_enqueued"), pgx.NamedArgs{"job_name": jobName}); err != nil {
-		return fmt.Errorf("count the run of job %q: %w", jobName, err)
-	}
-	return nil
-}
-
-// TakeBootstrap says whether a fleet has started whose bootstrap jobs nobody has
-// requested yet, and takes that on.
-func (s *Statements) TakeBootstrap(ctx context.Context, tx pgx.Tx) (bool, error) {
-	tag, err := tx.Exec(ctx, s.Text("take_bootstrap"))
-	if err != nil {
-		return false, fmt.Errorf("ask for the start of a fleet: %w", err)
-	}
-	return tag.RowsAffected() > 0, nil
 }
 
 func nullable(text string) *string {

@@ -71,9 +71,3 @@ SET next_run = a.next_run, last_tick = coalesce(a.last_tick, d.last_tick), enque
 FROM unnest(@job_names::text[], @next_runs::timestamptz[], @last_ticks::timestamptz[], @enqueued::bigint[], @problems::text[])
      AS a (job_name, next_run, last_tick, enqueued, problem)
 WHERE d.job_name = a.job_name
-
--- name: count_enqueued
-UPDATE scheduler.job_definitions SET enqueued_count = enqueued_count + 1 WHERE job_name = @job_name
-
--- name: take_bootstrap
-UPDATE scheduler.leadership SET bootstrap_due = false WHERE bootstrap_due RETURNING true

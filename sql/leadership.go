@@ -53,6 +53,14 @@ func (s *Statements) ProbeHeld(ctx context.Context, db Querier) (bool, int32, er
 	return held, pid, nil
 }
 
+// ListenWake makes the session hear what wakes the leader.
+func (s *Statements) ListenWake(ctx context.Context, db Querier) error {
+	if _, err := db.Exec(ctx, s.Text("listen_wake")); err != nil {
+		return fmt.Errorf("listen for what wakes the leader: %w", err)
+	}
+	return nil
+}
+
 // JoinFleet takes the session's presence lock. With isStart, a fleet begins if no
 // other replica is present: its bootstrap jobs become due.
 func (s *Statements) JoinFleet(ctx context.Context, db Querier, isStart bool) error {

@@ -18,6 +18,9 @@ SELECT EXISTS (
       AND granted AND pid = pg_backend_pid()
 ), pg_backend_pid()
 
+-- name: listen_wake
+LISTEN "scheduler.scheduler_wake"
+
 -- name: join_fleet
 SELECT scheduler.join_fleet(@is_start)
 

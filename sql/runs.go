@@ -84,19 +84,14 @@ func (s *Statements) RequestedRuns(ctx context.Context, tx pgx.Tx, limit int) ([
 	return requested, nil
 }
 
-// RequestBootstrap asks for a run of each of the named jobs that may run.
-func (s *Statements) RequestBootstrap(ctx context.Context, tx pgx.Tx, jobNames []string) error {
-	if _, err := tx.Exec(ctx, s.Text("request_bootstrap"), pgx.NamedArgs{"job_names": jobNames}); err != nil {
-		return fmt.Errorf("request the bootstrap jobs: %w", err)
-	}
-	return nil
-}
-
-// AcceptRun marks a requested run as enqueued, with its resolved parameters.
-func (s *Statements) AcceptRun(ctx context.Context, tx pgx.Tx, epoch, id int64, parameters []byte) error {
-	_, err := tx.Exec(ctx, s.Text("accept_run"), pgx.NamedArgs{"id": id, "leader_epoch": epoch, "parameters": parameters})
+// AcceptRun marks a requested run as enqueued, with its resolved parameters, and
+// counts it.
+func (s *Statements) AcceptRun(ctx context.Context, tx pgx.Tx, epoch int64, run RequestedRun, parameters []byte) error {
+	_, err := tx.Exec(ctx, s.Text("accept_run"), pgx.NamedArgs{
+		"id": run.ID, "job_name": run.JobName, "leader_epoch": epoch, "parameters": parameters,
+	})
 	if err != nil {
-		return fmt.Errorf("accept run %d: %w", id, err)
+		return fmt.Errorf("accept run %d: %w", run.ID, err)
 	}
 	return nil
 }

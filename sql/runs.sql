@@ -23,13 +23,20 @@ LIMIT @max
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: request_bootstrap
+-- Once for each start of a fleet.
+WITH due AS (
+    UPDATE scheduler.leadership SET bootstrap_due = false WHERE bootstrap_due RETURNING true
+)
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, dry_run)
 SELECT d.job_name, clock_timestamp(), 'bootstrap', 'requested', d.dry_run
 FROM scheduler.job_definitions d
-WHERE d.job_name = ANY(@job_names::text[]) AND d.registered AND d.enabled AND d.paused_at IS NULL
+WHERE d.job_name = ANY(@job_names::text[]) AND d.registered AND d.enabled AND d.paused_at IS NULL AND EXISTS (SELECT FROM due)
 ORDER BY array_position(@job_names::text[], d.job_name)
 
 -- name: accept_run
+WITH counted AS (
+    UPDATE scheduler.job_definitions SET enqueued_count = enqueued_count + 1 WHERE job_name = @job_name
+)
 UPDATE scheduler.job_runs
 SET status = 'pending', leader_epoch = @leader_epoch, parameters = @parameters
 WHERE id = @id

@@ -30,6 +30,12 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// Batcher is what sends several statements at once: a connection or a pool, on
+// which they are one transaction, or a transaction.
+type Batcher interface {
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+}
+
 // Statements are the scheduler's statements for one schema. They are safe for
 // concurrent use.
 type Statements struct {
@@ -105,6 +111,21 @@ func (s *Statements) Names() []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+// Prepare prepares statements on a connection, so that their first use takes one
+// round trip, as every later one.
+func (s *Statements) Prepare(ctx context.Context, conn *pgx.Conn, names ...string) error {
+	for _, name := range names {
+		text, _, err := pgx.NamedArgs{}.RewriteQuery(ctx, conn, s.Text(name), nil)
+		if err == nil {
+			_, err = conn.Prepare(ctx, text, text)
+		}
+		if err != nil {
+			return fmt.Errorf("prepare the statement %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // Text returns one statement. An unknown name is a programmer's mistake and

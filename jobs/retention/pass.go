@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 
@@ -118,4 +119,28 @@ func blocks(ctids []pgtype.TID) []int64 {
 		}
 	}
 	return list
+}
+
+// dropLeftovers deletes the candidates of runs that have ended without doing so.
+func (a *attempt) dropLeftovers(ctx context.Context) {
+	const step = 10_000
+	err := func() error {
+		var over []int64
+		err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
+			over, err = a.sql.RunsOver(ctx, tx, a.run.ID)
+			return err
+		})
+		for _, id := range over {
+			for n := int64(step); err == nil && n == step; {
+				err = pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
+					n, err = a.sql.DropCandidates(ctx, tx, id, step)
+					return err
+				})
+			}
+		}
+		return err
+	}()
+	if err != nil {
+		a.run.Logger.WarnContext(ctx, "candidates of ended runs are left in the table retention_candidates", slog.Any("error", err))
+	}
 }

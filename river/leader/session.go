@@ -64,9 +64,6 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 	config := base.Copy()
 	config.RuntimeParams["application_name"] = applicationName(replicaID)
 	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { s.notified.Store(true) }
-	// The session outlives no schema change: describe each statement once, but keep
-	// no server-side plans that a migration would break.
-	config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect the lock session: %w", err)
@@ -77,7 +74,20 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
 	}
+	if err := statements.Prepare(ctx, conn, termStatements()...); err != nil {
+		s.close(ctx)
+		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
+	}
 	return s, refused, nil
+}
+
+// termStatements are what a new leader runs before it enqueues. They are prepared
+// while the replica still waits: a take-over has no time for it.
+func termStatements() []string {
+	return []string{
+		"wait_for_leader_lock", "begin_term", "heartbeat", "declare_job", "unregister_jobs", "request_bootstrap",
+		"unplanned_jobs", "due_jobs", "insert_ticks", "advance_jobs", "requested_runs", "job_for_run", "accept_run", "notify_insert",
+	}
 }
 
 // configure sets all settings at once or, if the server refuses any, one by one.

@@ -14,6 +14,7 @@ import (
 // the real one; tests may bring their own.
 type Session interface {
 	sql.Querier
+	sql.Batcher
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
@@ -75,11 +76,18 @@ func (t *Term) Heartbeat(ctx context.Context) (sql.Pulse, error) {
 	return pulse, nil
 }
 
-// Exec runs one statement, such as LISTEN.
-func (t *Term) Exec(ctx context.Context, statement string) error {
-	ctx, cancel := withoutCancel(ctx, t.timeout)
+// Listen makes [Term.Wait] end when the scheduler's functions wake the leader.
+func (t *Term) Listen(ctx context.Context) error {
+	return t.Do(ctx, func(ctx context.Context, session Session) error {
+		return t.statements.ListenWake(ctx, session)
+	})
+}
+
+// Do runs fn on the lock session, outside a transaction.
+func (t *Term) Do(ctx context.Context, fn func(ctx context.Context, session Session) error) error {
+	ctx, cancel := withoutCancel(ctx, txTimeout)
 	defer cancel()
-	if _, err := t.session.Exec(ctx, statement); err != nil {
+	if err := fn(ctx, t.session); err != nil {
 		return fmt.Errorf("on the lock session: %w", err)
 	}
 	return nil

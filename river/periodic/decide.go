@@ -201,10 +201,7 @@ func (l *lead) decideRun(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) (
 	if job.Unfinished {
 		return refuse(jobs.StatusSkipped, ReasonOverlap, "")
 	}
-	if err := l.config.Statements.AcceptRun(ctx, tx, l.term.Number, run.ID, parameters); err != nil {
-		return nil, false, err
-	}
-	if err := l.config.Statements.CountEnqueued(ctx, tx, run.JobName); err != nil {
+	if err := l.config.Statements.AcceptRun(ctx, tx, l.term.Number, run, parameters); err != nil {
 		return nil, false, err
 	}
 	params := insertParams(*job, jobs.Args{

@@ -102,7 +102,7 @@ type lead struct {
 // and tried again; no tick is lost by them.
 func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	l := &lead{Service: s, term: term, missing: make(map[string]time.Duration), nextPrune: pruneInterval}
-	if err := term.Exec(ctx, `LISTEN "`+s.config.Statements.Schema()+`.scheduler_wake"`); err != nil {
+	if err := term.Listen(ctx); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
@@ -182,20 +182,10 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 // declare writes the registry and the configuration in force.
 func (l *lead) declare(ctx context.Context) (declared bool, err error) {
 	var gone []string
-	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = l.term.Do(ctx, func(ctx context.Context, session leader.Session) error {
 		var err error
-		gone, err = l.config.Statements.DeclareJobs(ctx, tx, l.declarations)
-		if err != nil {
-			return err
-		}
-		if l.config.Disabled {
-			return l.config.Statements.UnplanJobs(ctx, tx)
-		}
-		isStart, err := l.config.Statements.TakeBootstrap(ctx, tx)
-		if err != nil || !isStart {
-			return err
-		}
-		return l.config.Statements.RequestBootstrap(ctx, tx, l.config.BootstrapJobs)
+		gone, err = l.config.Statements.DeclareJobs(ctx, session, l.declarations, l.config.BootstrapJobs, l.config.Disabled)
+		return err
 	})
 	if err != nil {
 		return false, err
