@@ -365,7 +365,7 @@ func TestCLISteers(t *testing.T) {
 	dry := shell.object(t, "run", "cleanup_empty_contexts", "--param", "retention_hours=1", "--dry-run", "--wait")
 	require.Equal(t, "success", dry["status"])
 	require.Equal(t, true, dry["dry_run"])
-	require.EqualValues(t, 1, dry["parameters"].(map[string]any)["retention_hours"]) //nolint:forcetypeassert // then the test fails
+	require.EqualValues(t, 1, dry["parameters"].(map[string]any)["retention_hours"])
 	require.EqualValues(t, 470, dry["rows_affected"])
 	require.Subset(t, keysOf(dry), columns(t, db, "runs"))
 
@@ -492,7 +492,7 @@ func TestCLIMigrates(t *testing.T) {
 	require.Contains(t, p.stderr.String(), "nothing was changed: there is no terminal to ask at; confirm with --yes")
 	require.Contains(t, shell.refuse(t, "migrate", "down", "--yes", "--steps", "99"), "99 steps cannot be taken back")
 	down := shell.object(t, "migrate", "down", "--yes")
-	require.Equal(t, up["version"].(float64)-1, down["version"]) //nolint:forcetypeassert // then the test fails
+	require.EqualValues(t, up["version"].(float64)-1, down["version"])
 	require.Contains(t, shell.succeed(t, "migrate", "status"), "It is old; bring it up to date with: scheduler migrate up")
 	require.Contains(t, shell.refuse(t, "jobs"), `run "scheduler migrate up"`)
 	shell.succeed(t, "migrate", "up")

@@ -129,13 +129,16 @@ func (s *Statements) RunState(ctx context.Context, db Querier, attempt Attempt) 
 	return state, nil
 }
 
-// StoreProgress writes what a run has done, in the transaction that did it.
-func (s *Statements) StoreProgress(ctx context.Context, tx pgx.Tx, runID, rowsAffected int64, details []byte) error {
-	_, err := tx.Exec(ctx, s.Text("store_progress"), pgx.NamedArgs{"run_id": runID, "rows_affected": rowsAffected, "details": details})
+// StoreProgress writes what a run has done, in the transaction that did it. False:
+// the attempt is lost.
+func (s *Statements) StoreProgress(ctx context.Context, tx pgx.Tx, attempt Attempt, rowsAffected int64, details []byte) (bool, error) {
+	args := attempt.args()
+	args["rows_affected"], args["details"] = rowsAffected, details
+	tag, err := tx.Exec(ctx, s.Text("store_progress"), args)
 	if err != nil {
-		return fmt.Errorf("store the progress of run %d: %w", runID, err)
+		return false, fmt.Errorf("store the progress of run %d: %w", attempt.RunID, err)
 	}
-	return nil
+	return tag.RowsAffected() == 1, nil
 }
 
 // ReportProgress writes how far a run is, for people.

@@ -54,8 +54,15 @@ WHERE r.id = @run_id AND j.state = 'running' AND j.attempt = @attempt
   AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
 
 -- name: store_progress
+-- Fenced like everything that a run commits: see the statement fence.
+WITH fenced AS (
+    SELECT FROM scheduler.river_job j
+    WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
+      AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+    FOR NO KEY UPDATE
+)
 UPDATE scheduler.job_runs SET rows_affected = @rows_affected, details = @details
-WHERE id = @run_id
+WHERE id = @run_id AND EXISTS (SELECT FROM fenced)
 
 -- name: report_progress
 -- Only shown to people: written beside the run's own transaction.

@@ -110,16 +110,12 @@ func (d *development) tryNext(ctx context.Context, client *scheduler.Client, f *
 	}
 	leads := ""
 	if d.replicas > 1 {
-		leader, err := client.Leader(ctx)
+		r, err := leading(ctx, client, f)
 		if err != nil {
 			return err
 		}
-		i := 0
-		if leader != nil {
-			i = max(0, slices.IndexFunc(f.replicas, func(r *replica) bool { return r.id == leader.ReplicaID }))
-		}
-		leads = f.replicas[i].name + " leads. Kill it, and another takes over.\n"
-		commands = []string{d.command("replicas"), fmt.Sprintf("kill -9 %d", f.replicas[i].pid), d.command("leader")}
+		leads = r.name + " leads. Kill it, and another takes over.\n"
+		commands = []string{d.command("replicas"), fmt.Sprintf("kill -9 %d", r.pid), d.command("leader")}
 	}
 	where := "in this folder"
 	if d.database == nil {
@@ -127,6 +123,24 @@ func (d *development) tryNext(ctx context.Context, client *scheduler.Client, f *
 	}
 	d.out.printf("\n%sTry next, in another terminal %s:\n\n  %s\n\nCtrl-C here ends it all.", leads, where, strings.Join(commands, "\n  "))
 	return nil
+}
+
+// leading waits until a replica of the fleet leads.
+func leading(ctx context.Context, client *scheduler.Client, f *fleet) (*replica, error) {
+	for {
+		leader, err := client.Leader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if leader != nil {
+			if i := slices.IndexFunc(f.replicas, func(r *replica) bool { return r.id == leader.ReplicaID }); i >= 0 {
+				return f.replicas[i], nil
+			}
+		}
+		if err := waitBriefly(ctx, lookInterval); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // command is a command line that leads to the same database and schema when it is

@@ -148,8 +148,8 @@ func (a *attempt) work(ctx context.Context) error {
 	return jobs.Permanent(fmt.Errorf("job %q: %w: %T has no form that can be run", definition.Name, jobs.ErrInvalidJob, a.job))
 }
 
-// workTx does all of a run in one transaction. Its row of River's is locked only
-// at the end, so that the run can be cancelled meanwhile.
+// workTx does all of a run in one transaction. River's row is locked only at the
+// end, with the record, so that the run can be cancelled meanwhile.
 func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) error {
 	return a.inTx(ctx, func(tx pgx.Tx) error {
 		var result jobs.Result
@@ -160,9 +160,6 @@ func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) err
 			return err
 		})
 		if err != nil {
-			return err
-		}
-		if err := a.fence(ctx, tx); err != nil {
 			return err
 		}
 		rows := result.RowsAffected
@@ -303,8 +300,12 @@ func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, 
 	if err != nil {
 		return fmt.Errorf("encode the details of run %d: %w", a.id.RunID, err)
 	}
-	if err := a.config.Statements.StoreProgress(ctx, tx, a.id.RunID, rows, encoded); err != nil {
+	inCharge, err := a.config.Statements.StoreProgress(ctx, tx, a.id, rows, encoded)
+	if err != nil {
 		return err
+	}
+	if !inCharge {
+		return errAttemptLost
 	}
 	if !done {
 		return nil
