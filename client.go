@@ -76,6 +76,9 @@ func NewClient(ctx context.Context, databaseURL, schema string) (*Client, error)
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
 	config.MaxConns = 2
+	// Behind a pooler in transaction mode, named prepared statements may be another
+	// client's, or gone.
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	statements := sql.For(schema)
 	conn, err := connect(ctx, config.ConnConfig)
 	if err != nil {

@@ -36,6 +36,20 @@ SELECT count(*) FROM scheduler.job_runs r FULL JOIN hits h ON h.run_id = r.id
 WHERE (r.status = 'success' AND r.job_name = 'each_second') IS DISTINCT FROM (h.run_id IS NOT NULL)
   AND (r.job_name IS NULL OR r.job_name = 'each_second')`
 
+// checkTicks looks for ticks of each_second that were lost or doubled.
+func checkTicks(t *testing.T, db *testdb.DB, begin time.Time) {
+	t.Helper()
+	if n := scalar[int64](t, db, ticksUndecided, begin); n != 0 {
+		t.Errorf("%d seconds are not decided exactly once", n)
+	}
+	if n := scalar[int64](t, db, hitsDoubled); n != 0 {
+		t.Errorf("%d ticks ran twice", n)
+	}
+	if n := scalar[int64](t, db, hitsUnlikeLedger); n != 0 {
+		t.Errorf("the ledger and the effects differ in %d runs", n)
+	}
+}
+
 // watchLeaders looks at pg_locks until stop is called, which returns the highest
 // number of leaders seen at any moment and how often it looked.
 func watchLeaders(t *testing.T, db *testdb.DB) (stop func() (most, looks int)) {
@@ -93,15 +107,7 @@ func TestTenReplicasRunEachSecondOnce(t *testing.T) {
 	for _, r := range replicas {
 		r.stop(t)
 	}
-	if n := scalar[int64](t, db, ticksUndecided, begin); n != 0 {
-		t.Errorf("%d seconds are not decided exactly once", n)
-	}
-	if n := scalar[int64](t, db, hitsDoubled); n != 0 {
-		t.Errorf("%d ticks ran twice", n)
-	}
-	if n := scalar[int64](t, db, hitsUnlikeLedger); n != 0 {
-		t.Errorf("the ledger and the effects differ in %d runs", n)
-	}
+	checkTicks(t, db, begin)
 	if n := scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_runs WHERE status IN ('running', 'requested')"); n != 0 {
 		t.Errorf("%d runs are left behind by replicas that left in peace", n)
 	}
@@ -139,15 +145,7 @@ func TestKilledLeaders(t *testing.T) {
 	for _, r := range replicas {
 		r.stop(t)
 	}
-	if n := scalar[int64](t, db, ticksUndecided, begin); n != 0 {
-		t.Errorf("%d seconds are not decided exactly once", n)
-	}
-	if n := scalar[int64](t, db, hitsDoubled); n != 0 {
-		t.Errorf("%d ticks ran twice", n)
-	}
-	if n := scalar[int64](t, db, hitsUnlikeLedger); n != 0 {
-		t.Errorf("the ledger and the effects differ in %d runs", n)
-	}
+	checkTicks(t, db, begin)
 }
 
 func TestKilledWorkerMidBatch(t *testing.T) {
