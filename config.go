@@ -92,8 +92,8 @@ type Config struct {
 	ShutdownTimeout time.Duration
 
 	// ReplicaID identifies this process start in the ledger and in pg_stat_activity;
-	// it must differ at every start. At most 50 characters. Empty means the host's
-	// name and a random suffix.
+	// it must differ at every start. Letters, digits, dots, underscores and dashes,
+	// at most 50. Empty means the host's name and a random suffix.
 	ReplicaID string
 
 	// App is handed to the jobs; see jobs.App. Optional.
@@ -207,9 +207,13 @@ func newReplicaID() string {
 	if err != nil || host == "" {
 		host = "replica"
 	}
-	if len(host) > leader.ReplicaIDMax-9 {
-		host = host[:leader.ReplicaIDMax-9]
-	}
+	host = strings.Map(func(r rune) rune {
+		if leader.ReplicaIDAllows(r) {
+			return r
+		}
+		return '-'
+	}, host)
+	host = host[:min(len(host), leader.ReplicaIDMax-9)]
 	random := make([]byte, 5)
 	_, _ = rand.Read(random) // never fails, see crypto/rand
 	return host + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
@@ -239,9 +243,7 @@ func (c Config) validate() error {
 	if c.ShutdownTimeout < 0 {
 		refuse("shutdown_timeout", fmt.Errorf("is %v, must not be negative", c.ShutdownTimeout))
 	}
-	if len(c.ReplicaID) > leader.ReplicaIDMax {
-		refuse("replica_id", fmt.Errorf("%q has %d characters, at most %d are kept by the server", c.ReplicaID, len(c.ReplicaID), leader.ReplicaIDMax))
-	}
+	refuse("replica_id", leader.CheckReplicaID(c.ReplicaID))
 	for _, name := range c.BootstrapJobs {
 		_, err := c.Registry.Get(name)
 		refuse("bootstrap_jobs", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -132,6 +133,28 @@ func isTransient(err error) bool {
 		return true
 	}
 	return false
+}
+
+// checkSameDatabase refuses a leader_database_url that leads elsewhere: a lock
+// taken there must be seen here.
+func (s *Scheduler) checkSameDatabase(ctx context.Context, leaderConfig *pgx.ConnConfig, conn *pgx.Conn) error {
+	other, err := connect(ctx, leaderConfig)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, other)
+	mark := rand.Int32()
+	if err := s.statements.TakeMark(ctx, other, mark); err != nil {
+		return err
+	}
+	seen, err := s.statements.SeeMark(ctx, conn, mark)
+	if err != nil {
+		return err
+	}
+	if !seen {
+		return &ConfigError{Field: "leader_database_url", Err: fmt.Errorf("leads to %s, which is not the database of database_url", address(leaderConfig))}
+	}
+	return nil
 }
 
 func checkServer(config *pgx.ConnConfig, state sql.DatabaseState) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
+	migratedb "github.com/golang-migrate/migrate/v4/database"
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	"github.com/jackc/pgx/v5"
@@ -94,16 +95,7 @@ func MigrateUp(ctx context.Context, config MigrateConfig) (MigrationStatus, erro
 		if err := m.river(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{TargetVersion: status.RiverWanted}); err != nil {
 			return err
 		}
-		return m.ours(ctx, func(ours *migrate.Migrate) error {
-			if status.Dirty {
-				// Each file runs as one transaction: what is marked as not finished has
-				// changed nothing.
-				if err := ours.Force(int(status.Version) - 1); err != nil {
-					return err
-				}
-			}
-			return ours.Up()
-		})
+		return m.ours(ctx, func(ours *migrate.Migrate) error { return ours.Up() })
 	})
 }
 
@@ -302,8 +294,35 @@ func (m *migrator) ours(ctx context.Context, run func(*migrate.Migrate) error) (
 	ours.Log = migrateLog{ctx: ctx, logger: m.config.Logger}
 	stop := context.AfterFunc(ctx, func() { ours.GracefulStop <- true })
 	defer stop()
+	if err := m.mend(ctx, ours); err != nil {
+		return err
+	}
 	if err := run(ours); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 		return fmt.Errorf("migrate schema %q: %w", m.config.Schema, err)
+	}
+	return nil
+}
+
+// mend puts right what golang-migrate's table says after a crash: it is written
+// before and after each migration, not with it.
+func (m *migrator) mend(ctx context.Context, ours *migrate.Migrate) error {
+	_, dirty, err := ours.Version()
+	if errors.Is(err, migrate.ErrNilVersion) || err == nil && !dirty {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the version of schema %q: %w", m.config.Schema, err)
+	}
+	version, err := m.statements.MigratedVersion(ctx, m.conn)
+	if err != nil {
+		return err
+	}
+	m.config.Logger.WarnContext(ctx, "a migration was interrupted; going on from what was done", slog.Int("version", version))
+	if version == 0 {
+		version = migratedb.NilVersion
+	}
+	if err := ours.Force(version); err != nil {
+		return fmt.Errorf("mend the version of schema %q: %w", m.config.Schema, err)
 	}
 	return nil
 }

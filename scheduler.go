@@ -60,8 +60,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	pool, pollOnly, err := s.openPool(ctx)
+	pool, pollOnly, err := s.openPool(ctx, leaderConfig)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	defer pool.Close()
@@ -118,7 +121,7 @@ func (s *Scheduler) run(ctx context.Context, elector *leader.Elector, ticks *per
 
 // openPool opens the pool in which jobs run, and says whether it leads through a
 // pooler that does not carry LISTEN.
-func (s *Scheduler) openPool(ctx context.Context) (pool *pgxpool.Pool, pollOnly bool, err error) {
+func (s *Scheduler) openPool(ctx context.Context, leaderConfig *pgx.ConnConfig) (pool *pgxpool.Pool, pollOnly bool, err error) {
 	config, err := pgxpool.ParseConfig(s.config.DatabaseURL)
 	if err != nil {
 		return nil, false, fmt.Errorf("database_url: %w", err)
@@ -127,7 +130,18 @@ func (s *Scheduler) openPool(ctx context.Context) (pool *pgxpool.Pool, pollOnly 
 	config.MaxConnIdleTime = poolIdleTime
 	config.ConnConfig.RuntimeParams["application_name"] = "scheduler worker " + s.config.ReplicaID
 	if s.config.LeaderDatabaseURL != "" {
-		err := leader.CheckSession(ctx, config.ConnConfig, s.statements)
+		// Through a pooler, another client's prepared statement may be in the way.
+		plain := config.ConnConfig.Copy()
+		plain.DefaultQueryExecMode = pgx.QueryExecModeExec
+		conn, err := s.waitForDatabase(ctx, plain)
+		if err != nil {
+			return nil, false, err
+		}
+		defer closeConn(ctx, conn)
+		if err := s.checkSameDatabase(ctx, leaderConfig, conn); err != nil {
+			return nil, false, err
+		}
+		err = leader.CheckSession(ctx, config.ConnConfig, s.statements)
 		if err != nil && !errors.Is(err, leader.ErrPooled) {
 			return nil, false, err
 		}

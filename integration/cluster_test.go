@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,6 +147,37 @@ func TestKilledLeaders(t *testing.T) {
 		r.stop(t)
 	}
 	checkTicks(t, db, begin)
+}
+
+// A frozen replica holds up nobody, and changes nothing when it wakes.
+func TestFrozenWorkerMidBatch(t *testing.T) {
+	t.Parallel()
+	const total = 3000
+	db := testdb.New(t, migrated)
+	exec1(t, db, "INSERT INTO sweep_rows SELECT g FROM generate_series(1, $1::bigint) g", total)
+	replicas := map[string]*replica{"ice-0": startReplica(t, db, "ice-0"), "ice-1": startReplica(t, db, "ice-1")}
+	waitValue(t, db, 30*time.Second, int64(2), "SELECT count(*) FROM scheduler.replicas")
+	waitValue(t, db, 30*time.Second, true, "SELECT EXISTS (SELECT FROM scheduler.jobs WHERE job_name = 'sweep')")
+	run := scalar[int64](t, db, "SELECT scheduler.run_now('sweep')")
+	waitValue(t, db, 30*time.Second, true, "SELECT status = 'running' AND rows_affected >= 200 FROM scheduler.job_runs WHERE id = $1", run)
+	frozen := replicas[scalar[string](t, db, "SELECT replica_id FROM scheduler.job_runs WHERE id = $1", run)]
+	if err := frozen.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	waitValue(t, db, 30*time.Second, true,
+		"SELECT replica_id <> $2 AND status IN ('running', 'success') FROM scheduler.job_runs WHERE id = $1", run, frozen.ID)
+	t.Logf("another replica went on after %v", time.Since(begin).Round(time.Millisecond))
+	if err := frozen.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	waitValue(t, db, 60*time.Second, "success", "SELECT status FROM scheduler.job_runs WHERE id = $1", run)
+	waitValue(t, db, 30*time.Second, int64(2), "SELECT count(*) FROM scheduler.replicas")
+	counted := scalar[int64](t, db, "SELECT rows_affected FROM scheduler.job_runs WHERE id = $1", run)
+	changed := scalar[int64](t, db, "SELECT count(*) FROM sweep_audit")
+	if counted != total || changed != total {
+		t.Errorf("the ledger counts %d rows, %d changes were made, want %d each", counted, changed, total)
+	}
 }
 
 func TestKilledWorkerMidBatch(t *testing.T) {

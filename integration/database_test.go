@@ -134,6 +134,53 @@ func TestMigrateUpDownUp(t *testing.T) {
 	}
 }
 
+// golang-migrate marks a version before it runs a migration, and again after it: a
+// crash in between leaves a mark that says little.
+func TestInterruptedMigrations(t *testing.T) {
+	t.Parallel()
+	for name, interrupted := range map[string]struct {
+		steps int
+		mark  string
+	}{
+		"up, before it ran":       {1, "UPDATE scheduler.schema_migrations SET version = 3, dirty = true"},
+		"up, after it ran":        {0, "UPDATE scheduler.schema_migrations SET dirty = true"},
+		"the first one up":        {3, "INSERT INTO scheduler.schema_migrations VALUES (1, true)"},
+		"down, before it ran":     {0, "UPDATE scheduler.schema_migrations SET version = 2, dirty = true"},
+		"down, after it ran":      {1, "UPDATE scheduler.schema_migrations SET dirty = true"},
+		"the last one down":       {2, "UPDATE scheduler.schema_migrations SET version = 0, dirty = true"},
+		"the last one down, done": {3, "INSERT INTO scheduler.schema_migrations VALUES (0, true)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := testdb.New(t, migrated)
+			config := scheduler.MigrateConfig{DatabaseURL: db.URL, Logger: discard()}
+			if interrupted.steps > 0 {
+				if _, err := scheduler.MigrateDown(t.Context(), config, interrupted.steps); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exec1(t, db, interrupted.mark)
+			if err := runOnce(t, scheduler.Config{DatabaseURL: db.URL}); !errors.Is(err, scheduler.ErrSchema) {
+				t.Errorf("a replica started on it: %v", err)
+			}
+			status, err := scheduler.MigrateUp(t.Context(), config)
+			if err != nil || !status.UpToDate() {
+				t.Fatalf("it is not mended: %+v, %v", status, err)
+			}
+			if n := scalar[int64](t, db, "SELECT count(*) FROM scheduler.jobs"); n != 0 {
+				t.Errorf("the view jobs has %d rows", n)
+			}
+		})
+	}
+}
+
+func TestRefusesLeaderURLOfAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	db, other := testdb.New(t, migrated), testdb.New(t, migrated)
+	err := runOnce(t, scheduler.Config{DatabaseURL: db.URL, LeaderDatabaseURL: other.URL})
+	mentions(t, err, "leader_database_url", other.Name)
+}
+
 func TestMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)
@@ -316,7 +363,13 @@ func TestEveryStatementCanBePrepared(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if _, err := conn.Prepare(t.Context(), name, text); err != nil {
+		if name == "begin_run" || name == "begin_batch" {
+			// Two commands, which go as a simple query.
+			_, err = conn.Exec(t.Context(), text+"; ROLLBACK")
+		} else {
+			_, err = conn.Prepare(t.Context(), name, text)
+		}
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

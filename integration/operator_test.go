@@ -170,9 +170,9 @@ func TestAttemptsAndTheirEnds(t *testing.T) {
 	}{
 		"fails_once": {jobs.StatusSuccess, 2, "the first attempt fails", 1},
 		"panics":     {jobs.StatusFailed, 2, "panic: attempt 2 went wrong", 0},
-		"hopeless":   {jobs.StatusCancelled, 1, "another attempt would not help", 0},
+		"hopeless":   {jobs.StatusFailed, 1, "another attempt would not help", 0},
 		"times_out":  {jobs.StatusFailed, 1, "timed out after 300ms", 0},
-		"needs_app":  {jobs.StatusCancelled, 1, "application value", 0},
+		"needs_app":  {jobs.StatusFailed, 1, "application value", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := scalar[int64](t, db, "SELECT scheduler.run_now($1)", name)

@@ -54,8 +54,8 @@ func (e *permanentError) Error() string { return e.err.Error() }
 
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Permanent marks an error that another attempt cannot mend: the run is
-// cancelled at once. Permanent(nil) is nil.
+// Permanent marks an error that another attempt cannot mend: the run has failed
+// at once. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

@@ -74,7 +74,8 @@ type TxJob interface {
 	Job
 
 	// Run works on run.Tx. What it changes commits together with the record of
-	// the run, or not at all. It must not commit or roll back run.Tx. The context
+	// the run, or not at all. It must not commit or roll back run.Tx, nor leave it
+	// idle for longer than a minute: the server then ends it. The context
 	// ends at the timeout, when the run is cancelled, and when the replica can no
 	// longer prove that it is alive.
 	//
@@ -96,7 +97,8 @@ type BatchJob interface {
 // Batches is the work of one attempt of a [BatchJob].
 type Batches interface {
 	// Next does the next piece of work on batch.Tx and records in batch what it
-	// did. The piece commits together with that record. Next reports whether the
+	// did. It must not leave batch.Tx idle for longer than three seconds: the server
+	// then ends it, since nobody may be behind it any more. The piece commits together with that record. Next reports whether the
 	// run is complete; if it is, this batch's transaction also completes the run.
 	//
 	// In a dry run (see [Run.DryRun]) everything that Next changed through

@@ -2,3 +2,4 @@ DROP TABLE retention_candidates;
 DROP TABLE leadership;
 DROP TABLE job_runs;
 DROP TABLE job_definitions;
+DROP FUNCTION migrated_version();

@@ -106,3 +106,7 @@ COMMENT ON TABLE job_definitions IS 'One row a job, as declared and as set by op
 COMMENT ON TABLE job_runs IS 'The ledger: one row for every tick decided and every run asked for. Follows river_job by trigger.';
 COMMENT ON TABLE leadership IS 'The last leader. See the view leader for who leads now.';
 COMMENT ON TABLE retention_candidates IS 'Working set of running cleanups. Safe to truncate: they find their rows again.';
+
+-- What has really run: a migration and this line commit together, unlike the table
+-- of migrations.
+CREATE OR REPLACE FUNCTION migrated_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1';

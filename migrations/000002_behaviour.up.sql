@@ -58,6 +58,12 @@ BEGIN
        IS DISTINCT FROM
        ROW (coalesce(OLD.schedule_override, OLD.schedule), OLD.schedule, OLD.timezone, OLD.enabled, OLD.registered, OLD.paused_at IS NULL)
     THEN
+        -- A tick that was due by the old schedule will not be run by the new one.
+        IF OLD.next_run <= clock_timestamp() AND NEW.enabled AND NEW.registered AND NEW.paused_at IS NULL THEN
+            INSERT INTO job_runs (job_name, tick, trigger, status, reason, dry_run, finished_at, missed_count, last_missed_tick)
+            VALUES (NEW.job_name, OLD.next_run, 'schedule', 'missed', 'rescheduled', NEW.dry_run, clock_timestamp(), 1, OLD.next_run)
+            ON CONFLICT (job_name, tick) WHERE trigger = 'schedule' DO NOTHING;
+        END IF;
         NEW.next_run := NULL;
         NEW.problem := NULL;
     END IF;
@@ -134,6 +140,22 @@ BEGIN
 END;
 $$;
 
+-- The database's clock decides when a run may start: River's client sends its
+-- own for the jobs that it inserts many at once.
+CREATE FUNCTION river_job_clock() RETURNS trigger LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.created_at := now();
+    NEW.scheduled_at := now();
+    RETURN NEW;
+END;
+$$;
+
+CREATE TRIGGER scheduler_clock
+BEFORE INSERT ON river_job FOR EACH ROW
+WHEN (jsonb_typeof(NEW.args -> 'run_id') = 'number' AND NEW.state = 'available')
+EXECUTE FUNCTION river_job_clock();
+
 CREATE TRIGGER scheduler_ledger_insert
 AFTER INSERT ON river_job FOR EACH ROW
 WHEN (jsonb_typeof(NEW.args -> 'run_id') = 'number')
@@ -154,3 +176,7 @@ EXECUTE FUNCTION job_runs_follow_river();
 -- replaces the function.
 CREATE FUNCTION oldest_compatible_version() RETURNS integer LANGUAGE sql IMMUTABLE
 AS $$ SELECT 3 $$;
+
+-- What has really run: a migration and this line commit together, unlike the table
+-- of migrations.
+CREATE OR REPLACE FUNCTION migrated_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2';

@@ -9,3 +9,4 @@ DROP VIEW jobs;
 DROP VIEW scheduled_jobs;
 DROP VIEW replicas;
 DROP VIEW leader;
+CREATE OR REPLACE FUNCTION migrated_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2';

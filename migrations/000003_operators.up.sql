@@ -101,6 +101,8 @@ SELECT r.id,
            WHEN 'outage' THEN 'nobody led when these ticks were due; only the newest was run'
            WHEN 'scheduler_disabled' THEN 'the scheduler is disabled by its configuration'
            WHEN 'river_job_deleted' THEN 'its row was deleted from river_job'
+           WHEN 'rescheduled' THEN 'the schedule was changed when this tick was due'
+           WHEN 'paused' THEN 'the job was paused before the run was enqueued'
            WHEN 'unregistered' THEN 'the leader does not know the job'
            ELSE r.reason
        END AS reason,
@@ -259,3 +261,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION resume_job(text) IS 'Lets a paused job run again, from now on: ticks that passed meanwhile are not made up for.';
+
+-- What has really run: a migration and this line commit together, unlike the table
+-- of migrations.
+CREATE OR REPLACE FUNCTION migrated_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 3';

@@ -49,11 +49,13 @@ func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations [
 		gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
+	batch.Queue(s.Text("clear_problems"))
 	if disabled {
 		batch.Queue(s.Text("unplan_jobs"))
-	} else {
-		batch.Queue(s.Text("request_bootstrap"), pgx.NamedArgs{"job_names": bootstrapJobs})
+		// The start of the fleet has passed, with nothing to run.
+		bootstrapJobs = []string{}
 	}
+	batch.Queue(s.Text("request_bootstrap"), pgx.NamedArgs{"job_names": bootstrapJobs})
 	if err := db.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("declare the jobs: %w", err)
 	}
@@ -108,6 +110,8 @@ type DueJob struct {
 	NextRun *time.Time
 	// Now is the database's clock.
 	Now time.Time
+	// Paused says that nothing may be enqueued.
+	Paused bool
 	// Unfinished says that a run of the job has not ended.
 	Unfinished bool
 }

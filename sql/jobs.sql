@@ -23,6 +23,10 @@ UPDATE scheduler.job_definitions SET registered = false
 WHERE registered AND NOT job_name = ANY(@job_names::text[])
 RETURNING job_name
 
+-- name: clear_problems
+-- A new leader may be able to read what the last one could not.
+UPDATE scheduler.job_definitions SET problem = NULL WHERE next_run IS NULL AND problem IS NOT NULL
+
 -- name: unplanned_jobs
 SELECT job_name, schedule, schedule_override, timezone, clock_timestamp() AS now
 FROM scheduler.job_definitions
@@ -43,7 +47,7 @@ UPDATE scheduler.job_definitions SET next_run = NULL WHERE next_run IS NOT NULL
 -- on one job must not hold up the others. now(), since a volatile clock would
 -- keep the index from being used. Unfinished is what the overlap policy asks about.
 SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
-       d.dry_run, d.parameters, d.next_run, now() AS now,
+       d.dry_run, d.parameters, d.next_run, now() AS now, d.paused_at IS NOT NULL AS paused,
        EXISTS (SELECT FROM scheduler.job_runs r
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
 FROM scheduler.job_definitions d
@@ -54,7 +58,7 @@ FOR NO KEY UPDATE OF d SKIP LOCKED
 
 -- name: job_for_run
 SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
-       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now,
+       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now, d.paused_at IS NOT NULL AS paused,
        EXISTS (SELECT FROM scheduler.job_runs r
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
 FROM scheduler.job_definitions d

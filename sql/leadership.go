@@ -53,6 +53,23 @@ func (s *Statements) ProbeHeld(ctx context.Context, db Querier) (bool, int32, er
 	return held, pid, nil
 }
 
+// TakeMark takes a lock that tells this database from any other.
+func (s *Statements) TakeMark(ctx context.Context, db Querier, mark int32) error {
+	if _, err := db.Exec(ctx, s.Text("take_mark"), pgx.NamedArgs{"mark": mark}); err != nil {
+		return fmt.Errorf("mark the database: %w", err)
+	}
+	return nil
+}
+
+// SeeMark says whether the lock of [Statements.TakeMark] is held in this database.
+func (s *Statements) SeeMark(ctx context.Context, db Querier, mark int32) (bool, error) {
+	var seen bool
+	if err := db.QueryRow(ctx, s.Text("see_mark"), pgx.NamedArgs{"mark": mark}).Scan(&seen); err != nil {
+		return false, fmt.Errorf("look for the mark of the database: %w", err)
+	}
+	return seen, nil
+}
+
 // ListenWake makes the session hear what wakes the leader.
 func (s *Statements) ListenWake(ctx context.Context, db Querier) error {
 	if _, err := db.Exec(ctx, s.Text("listen_wake")); err != nil {

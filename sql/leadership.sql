@@ -18,6 +18,16 @@ SELECT EXISTS (
       AND granted AND pid = pg_backend_pid()
 ), pg_backend_pid()
 
+-- name: take_mark
+SELECT pg_try_advisory_lock(7235005, @mark::integer)
+
+-- name: see_mark
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 7235005 AND objid = @mark::integer::oid AND objsubid = 2 AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+
 -- name: listen_wake
 LISTEN "scheduler.scheduler_wake"
 

@@ -15,10 +15,12 @@ type Attempt struct {
 	RiverJobID int64
 	Attempt    int
 	ReplicaID  string
+	// AttemptedAt is when River gave the attempt to the replica.
+	AttemptedAt time.Time
 }
 
 func (a Attempt) args() pgx.NamedArgs {
-	return pgx.NamedArgs{"run_id": a.RunID, "river_job_id": a.RiverJobID, "attempt": a.Attempt, "replica_id": a.ReplicaID}
+	return pgx.NamedArgs{"run_id": a.RunID, "river_job_id": a.RiverJobID, "attempt": a.Attempt, "replica_id": a.ReplicaID, "attempted_at": a.AttemptedAt}
 }
 
 // Fence locks River's row for the attempt. False: the attempt is lost; another
@@ -89,9 +91,10 @@ type HandedBack struct {
 	ReplicaID string
 }
 
-// HandBack gives the running jobs of dead replicas to others.
-func (s *Statements) HandBack(ctx context.Context, tx pgx.Tx, replicaIDs []string) ([]HandedBack, error) {
-	rows, err := tx.Query(ctx, s.Text("hand_back"), pgx.NamedArgs{"replica_ids": replicaIDs})
+// HandBack gives the running jobs of dead replicas to others; with overdue, also
+// those that have outlived their timeout by more than a minute.
+func (s *Statements) HandBack(ctx context.Context, tx pgx.Tx, replicaIDs []string, overdue bool) ([]HandedBack, error) {
+	rows, err := tx.Query(ctx, s.Text("hand_back"), pgx.NamedArgs{"replica_ids": replicaIDs, "overdue": overdue})
 	if err != nil {
 		return nil, fmt.Errorf("hand back the jobs of dead replicas: %w", err)
 	}

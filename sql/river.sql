@@ -3,11 +3,12 @@
 -- name: fence
 -- Locks River's row of an attempt, if the attempt is still in charge of it, and
 -- so serializes with whoever hands it back. What no longer matches returns no
--- row: the attempt is lost.
+-- row: the attempt is lost. attempted_at tells two attempts of one replica apart
+-- of which the first was given back and so left its number to the second.
 SELECT j.id
 FROM scheduler.river_job j
 WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
-  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
 FOR NO KEY UPDATE
 
 -- name: give_back
@@ -20,15 +21,15 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE '
     scheduled_at = clock_timestamp(),
     attempt = greatest(j.attempt - 1, 0)
 WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
-  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
 RETURNING j.queue, j.state::text AS state
 
 -- name: fail_attempt
 -- Ends a failed attempt: tried again after the backoff, by the database's clock,
 -- or ended. River's own report would check neither attempt nor replica.
 UPDATE scheduler.river_job j
-SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' OR @permanent THEN 'cancelled'
-                 WHEN j.attempt >= j.max_attempts THEN 'discarded'
+SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
+                 WHEN @permanent OR j.attempt >= j.max_attempts THEN 'discarded'
                  ELSE 'retryable' END::scheduler.river_job_state,
     finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' OR @permanent OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
     scheduled_at = clock_timestamp() + @backoff::interval,
@@ -36,7 +37,7 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' OR @permanent THEN 'can
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'attempt', j.attempt, 'error', @error::text, 'trace', @trace::text))
 WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
-  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
 RETURNING j.queue, j.state::text AS state
 
 -- name: hand_back
@@ -44,10 +45,15 @@ RETURNING j.queue, j.state::text AS state
 -- that is still alive holds its row until it has ended. The attempt stays
 -- counted, so that a job that kills its worker ends. Mirrors River's rescue:
 -- cancelled if that was asked for, discarded after the last attempt.
+-- Overdue: an attempt that has outlived its own timeout by far is nobody's, such as
+-- one whose fetch never reached the replica that lives on.
 WITH lost AS (
     SELECT id, attempted_by[array_upper(attempted_by, 1)] AS replica_id
     FROM scheduler.river_job
-    WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = ANY(@replica_ids::text[])
+    WHERE state = 'running'
+      AND (attempted_by[array_upper(attempted_by, 1)] = ANY(@replica_ids::text[])
+           OR @overdue AND attempted_at < now() - interval '1 minute'
+              - coalesce((args ->> 'timeout')::bigint, 3600000000000) / 1000 * interval '1 microsecond')
     FOR UPDATE SKIP LOCKED
 )
 UPDATE scheduler.river_job j
@@ -59,7 +65,7 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
     errors = array_append(j.errors, jsonb_build_object(
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'attempt', j.attempt,
-        'error', format('replica %s is gone; the run was handed back', lost.replica_id),
+        'error', format('replica %s is gone, or does not know of the run; it was handed back', lost.replica_id),
         'trace', '')),
     metadata = jsonb_set(j.metadata, '{river:rescue_count}',
         to_jsonb(coalesce((j.metadata ->> 'river:rescue_count')::integer, 0) + 1))

@@ -51,14 +51,14 @@ SELECT r.details, clock_timestamp() AS now
 FROM scheduler.job_runs r
 JOIN scheduler.river_job j ON j.id = @river_job_id
 WHERE r.id = @run_id AND j.state = 'running' AND j.attempt = @attempt
-  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
 
 -- name: store_progress
 -- Fenced like everything that a run commits: see the statement fence.
 WITH fenced AS (
     SELECT FROM scheduler.river_job j
     WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
-      AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id
+      AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
     FOR NO KEY UPDATE
 )
 UPDATE scheduler.job_runs SET rows_affected = @rows_affected, details = @details
@@ -69,3 +69,11 @@ WHERE id = @run_id AND EXISTS (SELECT FROM fenced)
 UPDATE scheduler.job_runs SET details = jsonb_set(details, '{progress}', @progress::jsonb)
 WHERE id = @run_id AND status = 'running'
 
+-- name: begin_run
+-- A run in one transaction may think between its statements, but not for ever.
+BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '1min'
+
+-- name: begin_batch
+-- The locks of a replica that is frozen or cut off must be gone when the leader
+-- hands its run to others.
+BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '3s'

@@ -45,6 +45,21 @@ func (s *Statements) SchemaVersion(ctx context.Context, db Querier) (version int
 	return version, dirty, nil
 }
 
+// MigratedVersion reads the version up to which migrations have really run; 0 if
+// none has. Unlike [Statements.SchemaVersion] it is right after a crash.
+func (s *Statements) MigratedVersion(ctx context.Context, db Querier) (int, error) {
+	var exists bool
+	version := 0
+	err := db.QueryRow(ctx, s.Text("has_migrated_version"), pgx.NamedArgs{"schema": s.schema}).Scan(&exists)
+	if err == nil && exists {
+		err = db.QueryRow(ctx, s.Text("migrated_version")).Scan(&version)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read what has been migrated: %w", err)
+	}
+	return version, nil
+}
+
 // OldestCompatibleVersion reads the oldest version of the migrations whose
 // binaries work with this schema.
 func (s *Statements) OldestCompatibleVersion(ctx context.Context, db Querier) (int64, error) {

@@ -13,6 +13,12 @@ SELECT pg_is_in_recovery() AS in_recovery,
 -- name: schema_version
 SELECT version, dirty FROM scheduler.schema_migrations LIMIT 1
 
+-- name: has_migrated_version
+SELECT to_regprocedure(@schema || '.migrated_version()') IS NOT NULL
+
+-- name: migrated_version
+SELECT scheduler.migrated_version()
+
 -- name: oldest_compatible_version
 SELECT scheduler.oldest_compatible_version()
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,6 +51,20 @@ type Config struct {
 // application_name (63 bytes with our prefix).
 const ReplicaIDMax = 50
 
+// ReplicaIDAllows says whether an id may have this character. The server keeps
+// only printable ASCII in application_name.
+func ReplicaIDAllows(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r)
+}
+
+// CheckReplicaID says what is wrong with a replica's id.
+func CheckReplicaID(id string) error {
+	if id == "" || len(id) > ReplicaIDMax || strings.ContainsFunc(id, func(r rune) bool { return !ReplicaIDAllows(r) }) {
+		return fmt.Errorf("ReplicaID %q: must be 1 to %d letters, digits, dots, underscores or dashes", id, ReplicaIDMax)
+	}
+	return nil
+}
+
 // Elector takes part in the election for one replica.
 type Elector struct {
 	config   Config
@@ -66,8 +81,9 @@ func New(config Config) (*Elector, error) {
 		return nil, errors.New("leader: Statements is required")
 	case config.Logger == nil:
 		return nil, errors.New("leader: Logger is required")
-	case config.ReplicaID == "" || len(config.ReplicaID) > ReplicaIDMax:
-		return nil, fmt.Errorf("leader: ReplicaID %q must have 1 to %d characters", config.ReplicaID, ReplicaIDMax)
+	}
+	if err := CheckReplicaID(config.ReplicaID); err != nil {
+		return nil, fmt.Errorf("leader: %w", err)
 	}
 	return &Elector{config: config, presence: newPresence()}, nil
 }

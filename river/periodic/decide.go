@@ -22,6 +22,8 @@ const (
 	ReasonOutage = "outage"
 	// ReasonDisabled: the configuration disables the scheduler.
 	ReasonDisabled = "scheduler_disabled"
+	// ReasonPaused: the job was paused after the run was asked for.
+	ReasonPaused = "paused"
 	// ReasonUnregistered: the leader does not know the job.
 	ReasonUnregistered = "unregistered"
 	// ReasonInvalidParameters: the run's error says which.
@@ -193,6 +195,8 @@ func (l *lead) decideRun(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) (
 		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
 	case job == nil:
 		return nil, false, nil
+	case job.Paused:
+		return refuse(jobs.StatusSkipped, ReasonPaused, "")
 	}
 	parameters, err := l.resolve(*job, run.Parameters)
 	if err != nil {

@@ -33,15 +33,18 @@ const (
 // maintain does River's maintenance. The calls of River's driver are in this
 // file alone: its interface may change with any version.
 func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
-	if err := l.handBack(ctx, l.dead(pulse)); err != nil {
-		return err
+	overdue := l.term.Elapsed() >= l.nextPrune
+	if dead := l.dead(pulse); len(dead) > 0 || overdue {
+		if err := l.handBack(ctx, dead, overdue); err != nil {
+			return err
+		}
 	}
 	if pulse.Promotable {
 		if err := l.promote(ctx); err != nil {
 			return err
 		}
 	}
-	if l.term.Elapsed() < l.nextPrune {
+	if !overdue {
 		return nil
 	}
 	more, err := l.prune(ctx)
@@ -75,14 +78,14 @@ func (l *lead) dead(pulse sql.Pulse) []string {
 	return dead
 }
 
-func (l *lead) handBack(ctx context.Context, dead []string) error {
-	if len(dead) == 0 {
-		return nil
+func (l *lead) handBack(ctx context.Context, dead []string, overdue bool) error {
+	if dead == nil {
+		dead = []string{}
 	}
 	var handed []sql.HandedBack
 	err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var err error
-		handed, err = l.config.Statements.HandBack(ctx, tx, dead)
+		handed, err = l.config.Statements.HandBack(ctx, tx, dead, overdue)
 		if err != nil || len(handed) == 0 {
 			return err
 		}
@@ -98,7 +101,7 @@ func (l *lead) handBack(ctx context.Context, dead []string) error {
 		return err
 	}
 	for _, job := range handed {
-		l.config.Logger.WarnContext(ctx, "a replica is gone; its run was handed back",
+		l.config.Logger.WarnContext(ctx, "a replica is gone, or does not know of a run; it was handed back",
 			slog.String("replica", job.ReplicaID), slog.String("job", job.Kind), slog.Int64("river_job_id", job.ID), slog.String("state", job.State))
 	}
 	return nil

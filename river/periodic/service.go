@@ -47,10 +47,15 @@ type Service struct {
 	declarations []sql.Declaration
 	inserter     *river.Client[pgx.Tx]
 	driver       *riverpgxv5.Driver
-	schedules    map[scheduleKey]*cron.Schedule
+	schedules    map[scheduleKey]parsedSchedule
 }
 
 type scheduleKey struct{ job, text, timeZone string }
+
+type parsedSchedule struct {
+	schedule *cron.Schedule
+	err      error
+}
 
 // New checks the configuration. It does not connect.
 func New(config Config) (*Service, error) {
@@ -61,7 +66,7 @@ func New(config Config) (*Service, error) {
 		config:      config,
 		definitions: make(map[string]jobs.Definition, len(config.Declarations)),
 		driver:      riverpgxv5.New(nil),
-		schedules:   make(map[scheduleKey]*cron.Schedule),
+		schedules:   make(map[scheduleKey]parsedSchedule),
 	}
 	for _, declaration := range config.Declarations {
 		statement, err := declaration.statement()
@@ -150,17 +155,20 @@ func (l *lead) pause(pulse sql.Pulse, failed bool) time.Duration {
 }
 
 // act does what the pulse says is to be done, and says whether it did anything
-// that changes what is next. A job whose row somebody else holds up does not hold
-// up the others.
+// that changes what is next. One step that fails does not hold up the others.
 func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error) {
 	steps := []struct {
 		due bool
 		do  func(ctx context.Context) (bool, error)
 	}{
-		{!l.declared, l.declare},
 		{pulse.Unplanned && !l.config.Disabled, l.plan},
-		{pulse.Nearest != nil && !pulse.Nearest.After(pulse.Now), l.decideDue},
+		{pulse.Nearest != nil && !pulse.Nearest.After(pulse.Now) && !l.config.Disabled, l.decideDue},
 		{pulse.Requested, l.decideRequested},
+	}
+	if !l.declared {
+		// Until what is in force has been written, nothing is decided: an older
+		// deployment's word would be followed.
+		return l.declare(ctx)
 	}
 	var errs []error
 	for _, step := range steps {
@@ -227,38 +235,35 @@ func (l *lead) plan(ctx context.Context) (planned bool, err error) {
 // the override cannot be read, with the problem to show. Nil if neither can.
 func (s *Service) schedule(ctx context.Context, job, text string, override *string, timeZone string) (schedule *cron.Schedule, problem string) {
 	if override != nil {
-		schedule, err := s.parse(job, *override, timeZone)
+		schedule, err := s.parse(ctx, job, *override, timeZone)
 		if err == nil {
 			return schedule, ""
 		}
 		problem = fmt.Sprintf("schedule_override is not in force, the declared schedule is: %v", err)
 	}
-	schedule, err := s.parse(job, text, timeZone)
+	schedule, err := s.parse(ctx, job, text, timeZone)
 	if err != nil {
 		problem = err.Error()
-	}
-	if problem != "" {
-		s.config.Logger.WarnContext(ctx, "a job's schedule cannot be read", slog.String("job", job), slog.String("problem", problem))
 	}
 	return schedule, problem
 }
 
-// parse remembers what it has parsed: the schedules of a fleet are few and do not
-// change often.
-func (s *Service) parse(job, text, timeZone string) (*cron.Schedule, error) {
+// parse remembers what it has parsed, and what it could not: the schedules of a
+// fleet are few and do not change often. A text that cannot be read is told once.
+func (s *Service) parse(ctx context.Context, job, text, timeZone string) (*cron.Schedule, error) {
 	key := scheduleKey{job, text, timeZone}
-	if schedule, ok := s.schedules[key]; ok {
-		return schedule, nil
-	}
-	schedule, err := jobs.ParseSchedule(job, text, timeZone)
-	if err != nil {
-		return nil, err
+	if known, ok := s.schedules[key]; ok {
+		return known.schedule, known.err
 	}
 	if len(s.schedules) > 10*len(s.definitions)+1000 {
 		clear(s.schedules)
 	}
-	s.schedules[key] = schedule
-	return schedule, nil
+	schedule, err := jobs.ParseSchedule(job, text, timeZone)
+	if err != nil {
+		s.config.Logger.WarnContext(ctx, "a job's schedule cannot be read", slog.String("job", job), slog.Any("error", err))
+	}
+	s.schedules[key] = parsedSchedule{schedule, err}
+	return schedule, err
 }
 
 func timeOrNil(t time.Time) *time.Time {

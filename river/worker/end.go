@@ -120,5 +120,5 @@ const settleTimeout = 5 * time.Second
 func (a *attempt) inTxWithin(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	return a.inTx(ctx, func(tx pgx.Tx) error { return fn(ctx, tx) })
+	return a.inTx(ctx, "begin_batch", func(tx pgx.Tx) error { return fn(ctx, tx) })
 }

@@ -51,11 +51,17 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 		},
 		logger: w.config.Logger.With(slog.String("job", job.Kind), slog.Int64("run_id", job.Args.RunID), slog.Int("attempt", job.Attempt)),
 	}
-	// A replica that cannot prove that it is alive waits: giving the run back would
-	// only have River fetch it again. If it takes long, the leader gives it away.
-	presence, err := w.config.Presence.Held(ctx)
+	if job.AttemptedAt != nil {
+		a.id.AttemptedAt = *job.AttemptedAt
+	}
+	// A replica that cannot prove that it is alive waits for it, so that River does
+	// not fetch the run again and again, but not until the leader takes the run
+	// away, which would count as an attempt.
+	heldCtx, cancelHeld := context.WithTimeout(ctx, presenceWait)
+	presence, err := w.config.Presence.Held(heldCtx)
+	cancelHeld()
 	if err != nil {
-		return a.end(ctx, ctx, err, "")
+		return a.giveBack(ctx)
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -66,6 +72,10 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	}
 	return a.end(ctx, presence, err, trace)
 }
+
+// presenceWait is shorter than the two seconds after which the leader takes the
+// runs of a replica without presence away.
+const presenceWait = time.Second
 
 // attempt is one attempt at a run.
 type attempt struct {
@@ -135,7 +145,7 @@ func (a *attempt) work(ctx context.Context) error {
 		Schema:       a.config.Statements.Schema(),
 		Cursor:       a.details.Cursor,
 		Done:         a.details.Targets,
-		Beginner:     a.config.Pool,
+		Beginner:     beside{a},
 		ProgressFunc: a.reportProgress,
 		App:          a.config.App,
 	}
@@ -151,7 +161,7 @@ func (a *attempt) work(ctx context.Context) error {
 // workTx does all of a run in one transaction. River's row is locked only at the
 // end, with the record, so that the run can be cancelled meanwhile.
 func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) error {
-	return a.inTx(ctx, func(tx pgx.Tx) error {
+	return a.inTx(ctx, "begin_run", func(tx pgx.Tx) error {
 		var result jobs.Result
 		err := a.sandboxed(ctx, tx, func(tx pgx.Tx) error {
 			run.Tx = tx
@@ -195,7 +205,7 @@ func (a *attempt) workBatches(ctx context.Context, job jobs.BatchJob, run *jobs.
 
 func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, err error) {
 	var next details
-	err = a.inTx(ctx, func(tx pgx.Tx) error {
+	err = a.inTx(ctx, "begin_batch", func(tx pgx.Tx) error {
 		if err := a.fence(ctx, tx); err != nil {
 			return err
 		}
@@ -246,11 +256,28 @@ func (d details) after(batch *jobs.Batch) (details, error) {
 	return next, nil
 }
 
-// inTx runs fn in a transaction and commits it if fn returns nil.
-func (a *attempt) inTx(ctx context.Context, fn func(tx pgx.Tx) error) error {
-	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+// begin opens a transaction by a statement of ours, which also says for how long
+// it may be idle: the locks of a replica that is frozen or cut off must not stay.
+func (a *attempt) begin(ctx context.Context, statement string) (pgx.Tx, error) {
+	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: a.config.Statements.Text(statement)})
 	if err != nil {
-		return fmt.Errorf("begin a transaction: %w", err)
+		return nil, fmt.Errorf("begin a transaction: %w", err)
+	}
+	return tx, nil
+}
+
+// beside opens transactions beside those of the run.
+type beside struct{ attempt *attempt }
+
+func (b beside) Begin(ctx context.Context) (pgx.Tx, error) {
+	return b.attempt.begin(ctx, "begin_batch")
+}
+
+// inTx runs fn in a transaction and commits it if fn returns nil.
+func (a *attempt) inTx(ctx context.Context, begin string, fn func(tx pgx.Tx) error) error {
+	tx, err := a.begin(ctx, begin)
+	if err != nil {
+		return err
 	}
 	// After a commit this does nothing; after a failure, the cause matters more.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
