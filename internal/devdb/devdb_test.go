@@ -130,7 +130,6 @@ type inFolder struct {
 	on  machine
 }
 
-//nolint:paralleltest,tparallel // one folder, one test after another
 func TestStart(t *testing.T) {
 	t.Parallel()
 	f := inFolder{openFolderFor(t), testMachine(t)}
