@@ -311,8 +311,6 @@ func TestWaitsForTheDatabaseAndSurvivesItsRestart(t *testing.T) {
 		return strings.Contains(text, "waiting for the database"), text, nil
 	})
 	server.Start(t)
-	conn := testdb.New(t, testdb.On(server)) // a pool that was not there before the restart
-	_ = conn
 	waitValue(t, db, time.Minute, true, "SELECT EXISTS (SELECT FROM scheduler.runs WHERE job_name = 'each_second' AND status = 'success')")
 	epoch := scalar[int64](t, db, "SELECT epoch FROM scheduler.leadership")
 	server.Kill(t)

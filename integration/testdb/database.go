@@ -37,6 +37,10 @@ type DB struct {
 	URL  string // for pgx, pgxpool and database/sql; as the superuser
 
 	server *Server
+	tb     testing.TB // the test that the database belongs to
+
+	mu   sync.Mutex
+	pool *pgxpool.Pool // nil until the first call of Pool
 }
 
 // An Option says what [New] makes.
@@ -88,7 +92,7 @@ func New(t testing.TB, options ...Option) *DB {
 	if err := s.create(t.Context(), name, o); err != nil {
 		t.Fatalf("testdb: %v", err)
 	}
-	db := &DB{Name: name, URL: s.URL(name), server: s}
+	db := &DB{Name: name, URL: s.URL(name), server: s, tb: t}
 	t.Cleanup(func() {
 		switch {
 		case t.Failed() && keepFailed():
@@ -123,19 +127,25 @@ func (db *DB) Conn(t testing.TB) *pgx.Conn {
 	return conn
 }
 
-// Pool returns a pool of connections to the database, with pgxpool's defaults. It
-// is closed when the test ends; a test that has not given back every connection
-// by then fails.
+// Pool returns the pool of connections to the database, with pgxpool's defaults,
+// the same one at each call. It is closed when the test ends that the database
+// belongs to; a test that has not given back every connection by then fails.
 func (db *DB) Pool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), db.URL)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.pool != nil {
+		return db.pool
+	}
+	pool, err := pgxpool.New(db.tb.Context(), db.URL)
 	if err == nil {
 		err = pool.Ping(t.Context())
 	}
 	if err != nil {
 		t.Fatalf("testdb: connect to %s: %v", db.URL, err)
 	}
-	t.Cleanup(func() {
+	db.pool = pool
+	db.tb.Cleanup(func() {
 		closed := make(chan struct{})
 		go func() {
 			defer close(closed)
@@ -146,7 +156,7 @@ func (db *DB) Pool(t testing.TB) *pgxpool.Pool {
 		select {
 		case <-closed:
 		case <-timer.C:
-			t.Errorf("testdb: %d connections of the pool are still in use %s after the test: release them", pool.Stat().AcquiredConns(), closeTimeout)
+			db.tb.Errorf("testdb: %d connections of the pool are still in use %s after the test: release them", pool.Stat().AcquiredConns(), closeTimeout)
 		}
 	})
 	return pool
