@@ -69,15 +69,15 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	defer pool.Close()
 
-	elector, err := leader.New(leader.Config{
-		ConnConfig: leaderConfig, Statements: s.statements, ReplicaID: s.config.ReplicaID, Logger: s.config.Logger,
+	ticks, err := periodic.New(periodic.Config{
+		Statements: s.statements, Declarations: s.config.declarations(), BootstrapJobs: s.config.BootstrapJobs,
+		Disabled: s.config.Disabled, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err
 	}
-	ticks, err := periodic.New(periodic.Config{
-		Statements: s.statements, Declarations: s.config.declarations(), BootstrapJobs: s.config.BootstrapJobs,
-		Disabled: s.config.Disabled, Logger: s.config.Logger,
+	elector, err := leader.New(leader.Config{
+		ConnConfig: leaderConfig, Statements: s.statements, ReplicaID: s.config.ReplicaID, RehearseFunc: ticks.Rehearse, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err

@@ -34,7 +34,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(7235003, lock_key());
     IF is_start AND NOT EXISTS (
         SELECT FROM pg_locks
-        WHERE locktype = 'advisory' AND classid = 7235002 AND objid = lock_key()::oid AND objsubid = 2
+        WHERE locktype = 'advisory' AND classid = 7235002 AND objid = (SELECT lock_key()::oid) AND objsubid = 2
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ) THEN
         UPDATE leadership SET bootstrap_due = true;

@@ -5,7 +5,7 @@ SELECT l.replica_id, l.epoch, l.backend_pid, l.acquired_at
 FROM leadership l
 WHERE EXISTS (
     SELECT FROM pg_locks k
-    WHERE k.locktype = 'advisory' AND k.classid = 7235001 AND k.objid = lock_key()::oid AND k.objsubid = 2
+    WHERE k.locktype = 'advisory' AND k.classid = 7235001 AND k.objid = (SELECT lock_key()::oid) AND k.objsubid = 2
       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND k.granted AND k.pid = l.backend_pid
 );
@@ -21,7 +21,7 @@ SELECT substring(a.application_name FROM '^scheduler/(.+)$') AS replica_id,
         WHERE r.status = 'running' AND r.replica_id = substring(a.application_name FROM '^scheduler/(.+)$')) AS running
 FROM pg_locks k
 JOIN pg_stat_activity a ON a.pid = k.pid
-WHERE k.locktype = 'advisory' AND k.classid = 7235002 AND k.objid = lock_key()::oid AND k.objsubid = 2
+WHERE k.locktype = 'advisory' AND k.classid = 7235002 AND k.objid = (SELECT lock_key()::oid) AND k.objsubid = 2
   AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND k.granted;
 COMMENT ON VIEW replicas IS 'The replicas that live, from the presence locks that their sessions hold.';

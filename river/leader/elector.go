@@ -43,6 +43,12 @@ type Config struct {
 	// since it travels in application_name.
 	ReplicaID string
 
+	// RehearseFunc is called on each new session before it waits for the lock, so
+	// that what a leader does first is planned and cached on both sides when a
+	// take-over has no time for it. Its failure is logged and does no harm. Nil
+	// rehearses nothing.
+	RehearseFunc func(ctx context.Context, session Session) error
+
 	// Logger is required.
 	Logger *slog.Logger
 }
@@ -180,6 +186,9 @@ func (e *Elector) open(ctx context.Context) (*session, error) {
 // participate waits for the leader's lock and leads one term. It returns when the
 // session must be given up, which includes the end of a term.
 func (e *Elector) participate(ctx context.Context, s *session, lead LeadFunc) error {
+	if err := e.rehearse(ctx, s); err != nil {
+		return err
+	}
 	for {
 		waitCtx, cancel := withoutCancel(ctx, lockWait+HeartbeatTimeoutDefault)
 		acquired, err := e.config.Statements.WaitForLeaderLock(waitCtx, s.conn)
@@ -191,6 +200,21 @@ func (e *Elector) participate(ctx context.Context, s *session, lead LeadFunc) er
 			return e.leadTerm(ctx, s, lead)
 		}
 	}
+}
+
+// rehearse fails only if the session is lost by it.
+func (e *Elector) rehearse(ctx context.Context, s *session) error {
+	if e.config.RehearseFunc == nil {
+		return nil
+	}
+	rehearseCtx, cancel := withoutCancel(ctx, connectTimeout)
+	defer cancel()
+	err := e.config.RehearseFunc(rehearseCtx, s.conn)
+	if err != nil && !s.conn.IsClosed() {
+		e.config.Logger.DebugContext(ctx, "the rehearsal failed; a take-over will be slower", slog.Any("error", err))
+		return nil
+	}
+	return err
 }
 
 func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error {

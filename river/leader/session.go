@@ -74,7 +74,12 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 	if err != nil {
 		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
 	}
-	if err := statements.Prepare(ctx, conn, termStatements()...); err != nil {
+	// A leader must hear at once what is asked of it; until then it does no harm.
+	err = statements.ListenWake(ctx, conn)
+	if err == nil {
+		err = statements.Prepare(ctx, conn, termStatements()...)
+	}
+	if err != nil {
 		s.close(ctx)
 		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
 	}

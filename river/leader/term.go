@@ -76,13 +76,6 @@ func (t *Term) Heartbeat(ctx context.Context) (sql.Pulse, error) {
 	return pulse, nil
 }
 
-// Listen makes [Term.Wait] end when the scheduler's functions wake the leader.
-func (t *Term) Listen(ctx context.Context) error {
-	return t.Do(ctx, func(ctx context.Context, session Session) error {
-		return t.statements.ListenWake(ctx, session)
-	})
-}
-
 // Do runs fn on the lock session, outside a transaction.
 func (t *Term) Do(ctx context.Context, fn func(ctx context.Context, session Session) error) error {
 	ctx, cancel := withoutCancel(ctx, txTimeout)

@@ -107,7 +107,8 @@ type lead struct {
 // and tried again; no tick is lost by them.
 func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	l := &lead{Service: s, term: term, missing: make(map[string]time.Duration), nextPrune: pruneInterval}
-	if err := term.Listen(ctx); err != nil {
+	// At once: nothing is decided before, and the first beat comes after it.
+	if _, err := l.declare(ctx); err != nil && term.Lost() {
 		return err
 	}
 	for ctx.Err() == nil {
