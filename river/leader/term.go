@@ -102,6 +102,3 @@ func (t *Term) Tx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) e
 func (t *Term) Wait(ctx context.Context, d time.Duration) (notified bool, err error) {
 	return t.waitFunc(ctx, d)
 }
-
-// Statements are the statements for the term's schema.
-func (t *Term) Statements() *sql.Statements { return t.statements }
