@@ -115,12 +115,14 @@ type JobConfig struct {
 	TimeZone string
 	// Parameters are set over the job's defaults.
 	Parameters map[string]any
-	// Overlap is what happens to a run whose predecessor has not ended. Empty means
-	// periodic.OverlapSkip.
+	// Overlap names what happens to a run whose predecessor has not ended.
 	Overlap string
-	// CatchUp is what happens to ticks that were missed. Empty means
-	// periodic.CatchUpLatest.
+	// CatchUp names what happens to ticks that were missed.
 	CatchUp string
+	// CatchUpLimit is how many missed ticks are made up for at most.
+	CatchUpLimit int
+	// CatchUpMaxAge is the age beyond which a missed tick is not made up for.
+	CatchUpMaxAge time.Duration
 	// Timeout bounds an attempt.
 	Timeout time.Duration
 	// MaxAttempts is the number of attempts.
@@ -283,11 +285,11 @@ func (j JobConfig) validate(registry *jobs.Registry) []error {
 		_, err := jobs.Resolve(definition, map[string]any{name: j.Parameters[name]})
 		refuse("parameters."+name, err)
 	}
-	if j.Overlap != "" && !slices.Contains(periodic.Overlaps(), periodic.Overlap(j.Overlap)) {
-		refuse("overlap", fmt.Errorf("is %q, must be one of %v", j.Overlap, periodic.Overlaps()))
-	}
-	if j.CatchUp != "" && !slices.Contains(periodic.CatchUps(), periodic.CatchUp(j.CatchUp)) {
-		refuse("catch_up", fmt.Errorf("is %q, must be one of %v", j.CatchUp, periodic.CatchUps()))
+	refuse("overlap", jobs.Overlap(j.Overlap).Check())
+	refuse("catch_up", jobs.CatchUp(j.CatchUp).Check())
+	refuse("catch_up_limit", jobs.CheckCatchUpLimit(j.CatchUpLimit))
+	if j.CatchUpMaxAge < 0 {
+		refuse("catch_up_max_age", fmt.Errorf("is %v, must be positive", j.CatchUpMaxAge))
 	}
 	if j.Timeout < 0 {
 		refuse("timeout", fmt.Errorf("is %v, must be positive", j.Timeout))
@@ -314,16 +316,18 @@ func (c Config) declarations() []periodic.Declaration {
 
 func (c Config) declare(definition jobs.Definition, job JobConfig) periodic.Declaration {
 	return periodic.Declaration{
-		Definition:  definition,
-		Schedule:    cmp.Or(job.Schedule, definition.Schedule),
-		TimeZone:    cmp.Or(job.TimeZone, definition.TimeZone, c.TimeZone),
-		Enabled:     orElse(job.Enabled, !definition.DisabledByDefault),
-		Overlap:     periodic.Overlap(cmp.Or(job.Overlap, string(periodic.OverlapSkip))),
-		CatchUp:     periodic.CatchUp(cmp.Or(job.CatchUp, string(periodic.CatchUpLatest))),
-		Timeout:     cmp.Or(job.Timeout, definition.Timeout, jobs.TimeoutDefault),
-		MaxAttempts: cmp.Or(job.MaxAttempts, definition.MaxAttempts, jobs.MaxAttemptsDefault),
-		DryRun:      orElse(job.DryRun, c.DryRun),
-		Parameters:  job.Parameters,
+		Definition:    definition,
+		Schedule:      cmp.Or(job.Schedule, definition.Schedule),
+		TimeZone:      cmp.Or(job.TimeZone, definition.TimeZone, c.TimeZone),
+		Enabled:       orElse(job.Enabled, !definition.DisabledByDefault),
+		Overlap:       cmp.Or(jobs.Overlap(job.Overlap), definition.Overlap, jobs.OverlapSkip),
+		CatchUp:       cmp.Or(jobs.CatchUp(job.CatchUp), definition.CatchUp, jobs.CatchUpLatest),
+		CatchUpLimit:  cmp.Or(job.CatchUpLimit, definition.CatchUpLimit, jobs.CatchUpLimitDefault),
+		CatchUpMaxAge: cmp.Or(job.CatchUpMaxAge, definition.CatchUpMaxAge),
+		Timeout:       cmp.Or(job.Timeout, definition.Timeout, jobs.TimeoutDefault),
+		MaxAttempts:   cmp.Or(job.MaxAttempts, definition.MaxAttempts, jobs.MaxAttemptsDefault),
+		DryRun:        orElse(job.DryRun, c.DryRun),
+		Parameters:    job.Parameters,
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
+	"github.com/systempromptio/scheduler/migrations"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -138,17 +139,22 @@ func TestMigrateUpDownUp(t *testing.T) {
 // crash in between leaves a mark that says little.
 func TestInterruptedMigrations(t *testing.T) {
 	t.Parallel()
+	version, err := migrations.Latest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest := int(version)
 	for name, interrupted := range map[string]struct {
 		steps int
 		mark  string
 	}{
-		"up, before it ran":       {1, "UPDATE scheduler.schema_migrations SET version = 3, dirty = true"},
+		"up, before it ran":       {1, "UPDATE scheduler.schema_migrations SET version = version + 1, dirty = true"},
 		"up, after it ran":        {0, "UPDATE scheduler.schema_migrations SET dirty = true"},
-		"the first one up":        {3, "INSERT INTO scheduler.schema_migrations VALUES (1, true)"},
-		"down, before it ran":     {0, "UPDATE scheduler.schema_migrations SET version = 2, dirty = true"},
+		"the first one up":        {latest, "INSERT INTO scheduler.schema_migrations VALUES (1, true)"},
+		"down, before it ran":     {0, "UPDATE scheduler.schema_migrations SET version = version - 1, dirty = true"},
 		"down, after it ran":      {1, "UPDATE scheduler.schema_migrations SET dirty = true"},
-		"the last one down":       {2, "UPDATE scheduler.schema_migrations SET version = 0, dirty = true"},
-		"the last one down, done": {3, "INSERT INTO scheduler.schema_migrations VALUES (0, true)"},
+		"the last one down":       {latest - 1, "UPDATE scheduler.schema_migrations SET version = 0, dirty = true"},
+		"the last one down, done": {latest, "INSERT INTO scheduler.schema_migrations VALUES (0, true)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

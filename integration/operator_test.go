@@ -118,8 +118,13 @@ func TestPauseAndResumeBySQL(t *testing.T) {
 	}
 	resumed := scalar[time.Time](t, db, "SELECT clock_timestamp() FROM scheduler.resume_job('each_second')")
 	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits WHERE tick > $1)", resumed)
-	if n := scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_runs WHERE tick > $1 AND tick <= $2", last, resumed); n != 0 {
+	if n := scalar[int64](t, db, "SELECT count(*) FROM hits WHERE tick > $1 AND tick <= $2", last, resumed); n != 0 {
 		t.Errorf("%d ticks of the pause were made up for", n)
+	}
+	const accounted = `SELECT count(*) = 1 AND bool_and(status = 'missed' AND reason = 'the job was paused' AND missed_count BETWEEN 4 AND 20
+		AND extract(epoch FROM last_missed_tick - tick) = missed_count - 1) FROM scheduler.runs WHERE tick > $1 AND tick <= $2`
+	if !scalar[bool](t, db, accounted, last, resumed) {
+		t.Error("the ticks of the pause are not one row of missed ones")
 	}
 }
 
@@ -253,7 +258,12 @@ func TestPlainSQLSteersTheSchedule(t *testing.T) {
 	exec1(t, db, "UPDATE scheduler.scheduled_jobs SET schedule_override = '* * * * * *' WHERE job_name = 'yearly_hit'")
 	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.runs WHERE job_name = 'yearly_hit' AND trigger = 'schedule' AND status = 'success')")
 	exec1(t, db, "UPDATE scheduler.scheduled_jobs SET schedule_override = 'every now and then' WHERE job_name = 'yearly_hit'")
-	waitValue(t, db, waitRun, true, "SELECT problem LIKE '%every now and then%' AND next_run > now() + interval '1 hour' OR next_run = date_trunc('year', now()) + interval '1 year' FROM scheduler.jobs WHERE job_name = 'yearly_hit' AND problem IS NOT NULL")
+	waitValue(t, db, waitRun, true, "SELECT problem LIKE '%every now and then%' AND schedule = '* * * * * *' AND next_run > now() - interval '1 second' FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+	set := scalar[time.Time](t, db, "SELECT updated_at FROM scheduler.scheduled_jobs WHERE job_name = 'yearly_hit'")
+	waitValue(t, db, waitRun, true, "SELECT count(*) >= 2 FROM scheduler.runs WHERE job_name = 'yearly_hit' AND trigger = 'schedule' AND status = 'success' AND tick > $1", set)
+	if n := scalar[int64](t, db, "SELECT count(*) FROM scheduler.runs WHERE status = 'missed'"); n != 0 {
+		t.Errorf("the former schedule did not stay in force: %d rows of missed ticks", n)
+	}
 	exec1(t, db, "UPDATE scheduler.scheduled_jobs SET enabled = false WHERE job_name = 'each_second'")
 	if got := scalar[string](t, db, "SELECT state || coalesce(next_run::text, '') FROM scheduler.jobs WHERE job_name = 'each_second'"); got != "disabled" {
 		t.Errorf("a disabled job is shown as %q", got)

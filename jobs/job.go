@@ -17,6 +17,12 @@ const (
 	// MaxAttemptsDefault is the number of attempts of a job whose definition
 	// names none.
 	MaxAttemptsDefault = 5
+
+	// CatchUpLimitDefault is how many missed ticks are made up for where nothing
+	// else is said, and CatchUpLimitMax how many may be: they are written in one
+	// transaction.
+	CatchUpLimitDefault = 100
+	CatchUpLimitMax     = 10_000
 )
 
 // Definition says what a job is. It is the same for every run; what a
@@ -55,6 +61,22 @@ type Definition struct {
 	// first) has failed. Nil means River's default policy, attempt^4 seconds with
 	// jitter.
 	BackoffFunc func(attempt int) time.Duration
+
+	// Overlap says what happens to a run that is due while the one before has not
+	// ended. Empty means [OverlapSkip].
+	Overlap Overlap
+
+	// CatchUp says what happens to ticks that were missed. Empty means
+	// [CatchUpLatest].
+	CatchUp CatchUp
+
+	// CatchUpLimit is how many missed ticks are run at most with [CatchUpAll], the
+	// newest. Zero means [CatchUpLimitDefault]; at most [CatchUpLimitMax].
+	CatchUpLimit int
+
+	// CatchUpMaxAge is the age beyond which a missed tick is not run any more. Zero
+	// means that any age will do.
+	CatchUpMaxAge time.Duration
 
 	// DisabledByDefault leaves the job out of the schedule until a deployment
 	// enables it. The zero value schedules it.

@@ -104,10 +104,27 @@ func Validate(job Job) error {
 	if d.Timeout < 0 || d.MaxAttempts < 0 {
 		return fmt.Errorf("job %q: %w: Timeout and MaxAttempts cannot be negative", d.Name, ErrInvalidJob)
 	}
+	if err := validatePolicies(d); err != nil {
+		return err
+	}
 	if err := CheckSchedule(d.Name, d.Schedule, d.TimeZone); err != nil {
 		return err
 	}
 	return validateParameters(d)
+}
+
+func validatePolicies(d Definition) error {
+	for field, err := range map[string]error{
+		"Overlap": d.Overlap.Check(), "CatchUp": d.CatchUp.Check(), "CatchUpLimit": CheckCatchUpLimit(d.CatchUpLimit),
+	} {
+		if err != nil {
+			return fmt.Errorf("job %q: %w: %s %w", d.Name, ErrInvalidJob, field, err)
+		}
+	}
+	if d.CatchUpMaxAge < 0 {
+		return fmt.Errorf("job %q: %w: CatchUpMaxAge cannot be negative", d.Name, ErrInvalidJob)
+	}
+	return nil
 }
 
 // CheckSchedule reads cron text and a time zone (empty means UTC) for the named

@@ -7,6 +7,10 @@ type Status string
 const (
 	// StatusRequested: asked for, the leader has not decided yet.
 	StatusRequested Status = "requested"
+	// StatusScheduled: asked for at a time to come.
+	StatusScheduled Status = "scheduled"
+	// StatusWaiting: in line until the runs before it have ended.
+	StatusWaiting Status = "waiting"
 	// StatusPending: enqueued, waiting for a worker.
 	StatusPending Status = "pending"
 	// StatusRunning: being worked.
@@ -21,14 +25,15 @@ const (
 	StatusCancelled Status = "cancelled"
 	// StatusSkipped: not enqueued, by policy; see the run's reason.
 	StatusSkipped Status = "skipped"
-	// StatusMissed: not enqueued, because nobody led when it was due.
+	// StatusMissed: not enqueued, because it could not be decided when it was due; see
+	// the run's reason.
 	StatusMissed Status = "missed"
 )
 
 // Statuses lists every status, in the order of a run's life.
 func Statuses() []Status {
 	return []Status{
-		StatusRequested, StatusPending, StatusRunning, StatusRetrying,
+		StatusRequested, StatusScheduled, StatusWaiting, StatusPending, StatusRunning, StatusRetrying,
 		StatusSuccess, StatusFailed, StatusCancelled, StatusSkipped, StatusMissed,
 	}
 }
@@ -38,7 +43,7 @@ func (s Status) Ended() bool {
 	switch s {
 	case StatusSuccess, StatusFailed, StatusCancelled, StatusSkipped, StatusMissed:
 		return true
-	case StatusRequested, StatusPending, StatusRunning, StatusRetrying:
+	case StatusRequested, StatusScheduled, StatusWaiting, StatusPending, StatusRunning, StatusRetrying:
 		return false
 	}
 	return false

@@ -11,13 +11,16 @@ import (
 
 // Declaration is what a deployment declares about a job.
 type Declaration struct {
-	JobName        string          `json:"job_name"`
-	Description    string          `json:"description"`
-	Schedule       string          `json:"schedule"`
-	TimeZone       string          `json:"timezone"`
-	Enabled        bool            `json:"enabled"`
-	Overlap        string          `json:"overlap"`
-	CatchUp        string          `json:"catch_up"`
+	JobName      string `json:"job_name"`
+	Description  string `json:"description"`
+	Schedule     string `json:"schedule"`
+	TimeZone     string `json:"timezone"`
+	Enabled      bool   `json:"enabled"`
+	Overlap      string `json:"overlap"`
+	CatchUp      string `json:"catch_up"`
+	CatchUpLimit int    `json:"catch_up_limit"`
+	// CatchUpMaxAge is nil for ticks of any age.
+	CatchUpMaxAge  *time.Duration  `json:"catch_up_max_age"`
 	Timeout        time.Duration   `json:"timeout"`
 	MaxAttempts    int             `json:"max_attempts"`
 	DryRun         bool            `json:"dry_run"`
@@ -38,7 +41,8 @@ func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations [
 		names = append(names, d.JobName)
 		batch.Queue(s.Text("declare_job"), pgx.NamedArgs{
 			"job_name": d.JobName, "description": d.Description, "schedule": d.Schedule, "timezone": d.TimeZone,
-			"enabled": d.Enabled, "overlap": d.Overlap, "catch_up": d.CatchUp, "timeout": d.Timeout,
+			"enabled": d.Enabled, "overlap": d.Overlap, "catch_up": d.CatchUp, "catch_up_limit": d.CatchUpLimit,
+			"catch_up_max_age": d.CatchUpMaxAge, "timeout": d.Timeout,
 			"max_attempts": d.MaxAttempts, "dry_run": d.DryRun, "parameters": d.Parameters,
 			"parameter_specs": d.ParameterSpecs, "declared": d.Declared,
 		})
@@ -68,43 +72,90 @@ type UnplannedJob struct {
 	Schedule         string
 	ScheduleOverride *string
 	Timezone         string
-	Now              time.Time
+	// GoodSchedule and GoodTimezone were read the last time that any could be.
+	GoodSchedule *string
+	GoodTimezone *string
+	// PlanFrom: ticks up to here are decided or accounted for.
+	PlanFrom time.Time
 }
 
-// UnplannedJobs locks and returns the jobs that have to be planned.
-func (s *Statements) UnplannedJobs(ctx context.Context, tx pgx.Tx) ([]UnplannedJob, error) {
-	rows, err := tx.Query(ctx, s.Text("unplanned_jobs"))
-	if err != nil {
-		return nil, fmt.Errorf("read the unplanned jobs: %w", err)
-	}
-	unplanned, err := pgx.CollectRows(rows, pgx.RowToStructByName[UnplannedJob])
-	if err != nil {
-		return nil, fmt.Errorf("read the unplanned jobs: %w", err)
-	}
-	return unplanned, nil
+// UnplannedJobs locks and returns up to limit jobs that have to be planned.
+func (s *Statements) UnplannedJobs(ctx context.Context, tx pgx.Tx, limit int) ([]UnplannedJob, error) {
+	return collect[UnplannedJob](ctx, tx, "read the unplanned jobs", s.Text("unplanned_jobs"), pgx.NamedArgs{"max": limit})
 }
 
-// PlanJob sets a job's next run; an empty problem clears it.
-func (s *Statements) PlanJob(ctx context.Context, tx pgx.Tx, jobName string, nextRun *time.Time, problem string) error {
-	_, err := tx.Exec(ctx, s.Text("plan_job"), pgx.NamedArgs{"job_name": jobName, "next_run": nextRun, "problem": nullable(problem)})
+// Plan is when a job runs next.
+type Plan struct {
+	JobName string
+	// NextRun is nil if there is no next tick.
+	NextRun *time.Time
+	// Problem says what is wrong with the schedule that was set last; empty clears it.
+	Problem string
+	// Schedule and TimeZone are the ones that could be read; empty leaves those that
+	// are known.
+	Schedule string
+	TimeZone string
+}
+
+// PlanJobs writes plans.
+func (s *Statements) PlanJobs(ctx context.Context, tx pgx.Tx, plans []Plan) error {
+	n := len(plans)
+	names, problems, nextRuns := make([]string, n), make([]string, n), make([]*time.Time, n)
+	schedules, timeZones := make([]*string, n), make([]*string, n)
+	for i, p := range plans {
+		names[i], problems[i], nextRuns[i] = p.JobName, p.Problem, p.NextRun
+		schedules[i], timeZones[i] = nullable(p.Schedule), nullable(p.TimeZone)
+	}
+	_, err := tx.Exec(ctx, s.Text("plan_jobs"), pgx.NamedArgs{
+		"job_names": names, "next_runs": nextRuns, "problems": problems, "good_schedules": schedules, "good_timezones": timeZones,
+	})
 	if err != nil {
-		return fmt.Errorf("plan job %q: %w", jobName, err)
+		return fmt.Errorf("plan the jobs: %w", err)
+	}
+	return nil
+}
+
+// UndecidedSpan is a stretch of time for which a job's ticks will not be decided.
+type UndecidedSpan struct {
+	ID       int64
+	JobName  string
+	Schedule string
+	Timezone string
+	// After and UpTo bound the ticks: t with After < t <= UpTo.
+	After  time.Time
+	UpTo   time.Time
+	Reason string
+	DryRun bool
+}
+
+// UndecidedSpans locks and returns up to limit spans, oldest first.
+func (s *Statements) UndecidedSpans(ctx context.Context, tx pgx.Tx, limit int) ([]UndecidedSpan, error) {
+	return collect[UndecidedSpan](ctx, tx, "read the undecided spans", s.Text("undecided_spans"), pgx.NamedArgs{"max": limit})
+}
+
+// DeleteSpans deletes spans that are accounted for.
+func (s *Statements) DeleteSpans(ctx context.Context, tx pgx.Tx, ids []int64) error {
+	if _, err := tx.Exec(ctx, s.Text("delete_spans"), pgx.NamedArgs{"ids": ids}); err != nil {
+		return fmt.Errorf("delete the undecided spans: %w", err)
 	}
 	return nil
 }
 
 // DueJob is a job whose time has come, or for which a run was requested.
 type DueJob struct {
-	JobName          string
-	Schedule         string
-	ScheduleOverride *string
-	Timezone         string
-	Overlap          string
-	CatchUp          string
-	Timeout          time.Duration
-	MaxAttempts      int
-	DryRun           bool
-	Parameters       []byte
+	JobName string
+	// Schedule and Timezone are those in force.
+	Schedule     string
+	Timezone     string
+	Overlap      string
+	CatchUp      string
+	CatchUpLimit int
+	// CatchUpMaxAge is nil for ticks of any age.
+	CatchUpMaxAge *time.Duration
+	Timeout       time.Duration
+	MaxAttempts   int
+	DryRun        bool
+	Parameters    []byte
 	// NextRun is the first tick that is not decided; nil for a requested run of a
 	// job that is not planned.
 	NextRun *time.Time
@@ -112,21 +163,15 @@ type DueJob struct {
 	Now time.Time
 	// Paused says that nothing may be enqueued.
 	Paused bool
-	// Unfinished says that a run of the job has not ended.
+	// Unfinished says that a run of the job is in River's hands and has not ended.
 	Unfinished bool
+	// Queued says that overlap has put a run in line.
+	Queued bool
 }
 
 // DueJobs locks and returns up to limit jobs that are due, longest due first.
 func (s *Statements) DueJobs(ctx context.Context, tx pgx.Tx, limit int) ([]DueJob, error) {
-	rows, err := tx.Query(ctx, s.Text("due_jobs"), pgx.NamedArgs{"max": limit})
-	if err != nil {
-		return nil, fmt.Errorf("read the due jobs: %w", err)
-	}
-	due, err := pgx.CollectRows(rows, pgx.RowToStructByName[DueJob])
-	if err != nil {
-		return nil, fmt.Errorf("read the due jobs: %w", err)
-	}
-	return due, nil
+	return collect[DueJob](ctx, tx, "read the due jobs", s.Text("due_jobs"), pgx.NamedArgs{"max": limit})
 }
 
 // JobForRun locks and returns a job for which a run was requested. Nil with

@@ -5,15 +5,18 @@
 -- Writes what a deployment declares, unless the last one declared the same: then
 -- what was changed by SQL since stays. What operators set is never touched.
 INSERT INTO scheduler.job_definitions AS d
-    (job_name, description, schedule, timezone, enabled, overlap, catch_up, timeout, max_attempts, dry_run, parameters, parameter_specs, declared)
-SELECT @job_name::text, @description::text, @schedule::text, @timezone::text, @enabled::boolean, @overlap::text, @catch_up::text, @timeout::interval,
-       @max_attempts::integer, @dry_run::boolean, @parameters::jsonb, @parameter_specs::jsonb, @declared::jsonb
+    (job_name, description, schedule, timezone, enabled, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run,
+     parameters, parameter_specs, declared)
+SELECT @job_name::text, @description::text, @schedule::text, @timezone::text, @enabled::boolean, @overlap::text, @catch_up::text,
+       @catch_up_limit::integer, @catch_up_max_age::interval, @timeout::interval, @max_attempts::integer, @dry_run::boolean,
+       @parameters::jsonb, @parameter_specs::jsonb, @declared::jsonb
 -- Asked before the row is locked: an operator's open transaction on a job must
 -- not hold up a leader that has nothing to write.
 WHERE NOT EXISTS (SELECT FROM scheduler.job_definitions s WHERE s.job_name = @job_name::text AND s.registered AND s.declared = @declared::jsonb)
 ON CONFLICT (job_name) DO UPDATE SET
     description = excluded.description, schedule = excluded.schedule, timezone = excluded.timezone,
     enabled = excluded.enabled, overlap = excluded.overlap, catch_up = excluded.catch_up,
+    catch_up_limit = excluded.catch_up_limit, catch_up_max_age = excluded.catch_up_max_age,
     timeout = excluded.timeout, max_attempts = excluded.max_attempts, dry_run = excluded.dry_run,
     parameters = excluded.parameters, parameter_specs = excluded.parameter_specs,
     declared = excluded.declared, registered = true
@@ -25,31 +28,60 @@ RETURNING job_name
 
 -- name: clear_problems
 -- A new leader may be able to read what the last one could not.
-UPDATE scheduler.job_definitions SET problem = NULL WHERE next_run IS NULL AND problem IS NOT NULL
+UPDATE scheduler.job_definitions
+SET problem = NULL, plan_from = coalesce(next_run - interval '1 microsecond', plan_from), next_run = NULL
+WHERE problem IS NOT NULL
 
 -- name: unplanned_jobs
-SELECT job_name, schedule, schedule_override, timezone, clock_timestamp() AS now
+SELECT job_name, schedule, schedule_override, timezone, good_schedule, good_timezone, plan_from
 FROM scheduler.job_definitions
 WHERE next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL
 ORDER BY job_name
+LIMIT @max
 FOR NO KEY UPDATE SKIP LOCKED
 
--- name: plan_job
-UPDATE scheduler.job_definitions SET next_run = @next_run, problem = @problem
-WHERE job_name = @job_name
+-- name: plan_jobs
+UPDATE scheduler.job_definitions d
+SET next_run = p.next_run, problem = nullif(p.problem, ''),
+    good_schedule = coalesce(p.good_schedule, d.good_schedule), good_timezone = coalesce(p.good_timezone, d.good_timezone)
+FROM unnest(@job_names::text[], @next_runs::timestamptz[], @problems::text[], @good_schedules::text[], @good_timezones::text[])
+     AS p (job_name, next_run, problem, good_schedule, good_timezone)
+WHERE d.job_name = p.job_name
+
+-- name: undecided_spans
+SELECT id, job_name, schedule, timezone, after, up_to, reason, dry_run
+FROM scheduler.undecided_spans
+ORDER BY id
+LIMIT @max
+FOR UPDATE SKIP LOCKED
+
+-- name: delete_spans
+DELETE FROM scheduler.undecided_spans WHERE id = ANY(@ids::bigint[])
 
 -- name: unplan_jobs
--- A disabled scheduler plans nothing.
-UPDATE scheduler.job_definitions SET next_run = NULL WHERE next_run IS NOT NULL
+-- A disabled scheduler plans nothing. What was due already is accounted for.
+WITH unplanned AS (
+    UPDATE scheduler.job_definitions d SET next_run = NULL, plan_from = clock_timestamp()
+    FROM (SELECT id, next_run FROM scheduler.job_definitions WHERE next_run IS NOT NULL ORDER BY job_name FOR NO KEY UPDATE) was
+    WHERE d.id = was.id
+    RETURNING d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone, was.next_run, d.plan_from, d.dry_run
+)
+INSERT INTO scheduler.undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run)
+SELECT job_name, schedule, timezone, next_run - interval '1 microsecond', plan_from, 'scheduler_disabled', dry_run
+FROM unplanned WHERE next_run <= plan_from
 
 -- name: due_jobs
 -- Oldest first, a chunk at a time. SKIP LOCKED: an operator's open transaction
 -- on one job must not hold up the others. now(), since a volatile clock would
--- keep the index from being used. Unfinished is what the overlap policy asks about.
-SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
+-- keep the index from being used. Unfinished and queued are what the overlap
+-- policies ask about.
+SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
+       d.overlap, d.catch_up, d.catch_up_limit, d.catch_up_max_age, d.timeout, d.max_attempts,
        d.dry_run, d.parameters, d.next_run, now() AS now, d.paused_at IS NOT NULL AS paused,
        EXISTS (SELECT FROM scheduler.job_runs r
-               WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
+               WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished,
+       EXISTS (SELECT FROM scheduler.job_runs r
+               WHERE r.job_name = d.job_name AND r.status = 'waiting' AND r.reason = 'queued') AS queued
 FROM scheduler.job_definitions d
 WHERE d.next_run <= now()
 ORDER BY d.next_run, d.job_name
@@ -57,10 +89,13 @@ LIMIT @max
 FOR NO KEY UPDATE OF d SKIP LOCKED
 
 -- name: job_for_run
-SELECT d.job_name, d.schedule, d.schedule_override, d.timezone, d.overlap, d.catch_up, d.timeout, d.max_attempts,
+SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
+       d.overlap, d.catch_up, d.catch_up_limit, d.catch_up_max_age, d.timeout, d.max_attempts,
        d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now, d.paused_at IS NOT NULL AS paused,
        EXISTS (SELECT FROM scheduler.job_runs r
-               WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished
+               WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished,
+       EXISTS (SELECT FROM scheduler.job_runs r
+               WHERE r.job_name = d.job_name AND r.status = 'waiting' AND r.reason = 'queued') AS queued
 FROM scheduler.job_definitions d
 WHERE d.job_name = @job_name AND d.registered
 FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -71,6 +106,7 @@ SELECT EXISTS (SELECT FROM scheduler.job_definitions WHERE job_name = @job_name 
 -- name: advance_jobs
 UPDATE scheduler.job_definitions d
 SET next_run = a.next_run, last_tick = coalesce(a.last_tick, d.last_tick), enqueued_count = d.enqueued_count + a.enqueued,
+    plan_from = CASE WHEN a.next_run IS NULL THEN now() ELSE d.plan_from END,
     problem = CASE WHEN a.problem <> '' THEN a.problem ELSE d.problem END
 FROM unnest(@job_names::text[], @next_runs::timestamptz[], @last_ticks::timestamptz[], @enqueued::bigint[], @problems::text[])
      AS a (job_name, next_run, last_tick, enqueued, problem)

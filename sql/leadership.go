@@ -109,7 +109,7 @@ func (s *Statements) BeginTerm(ctx context.Context, db Querier, replicaID string
 
 // Pulse is what a heartbeat of the leader reads.
 type Pulse struct {
-	// Now is the database's clock.
+	// Now is the database's clock when the heartbeat reached it.
 	Now time.Time
 	// Alive lists the replicas that hold a presence lock.
 	Alive []string
@@ -117,12 +117,19 @@ type Pulse struct {
 	Working []string
 	// Promotable says that River's jobs wait to become available.
 	Promotable bool
-	// Nearest is the earliest planned run of any job; nil if none is planned.
+	// Nearest is the earliest planned or asked for run of any job; nil if there is
+	// none.
 	Nearest *time.Time
 	// Unplanned says that a job that may run has no planned run.
 	Unplanned bool
-	// Requested says that somebody asked for a run.
+	// Undecided says that ticks are to be accounted for that will not be decided.
+	Undecided bool
+	// Requested says that somebody asked for a run whose time has come.
 	Requested bool
+	// Waiting says that there are runs in line.
+	Waiting bool
+	// Backfill says that somebody asked for one.
+	Backfill bool
 }
 
 // Heartbeat proves that the session lives and reads the state that the leader

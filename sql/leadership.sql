@@ -46,13 +46,18 @@ RETURNING epoch, clock_timestamp()
 -- All that the leader has to know, in one statement on its own session: the
 -- clock, who is alive, who has runs, and what there is to do. NOTIFY only makes
 -- it sooner: what a lost notification asked for is found here.
-SELECT clock_timestamp() AS now,
+SELECT now() AS now,
        ARRAY(SELECT replica_id FROM scheduler.replicas WHERE replica_id IS NOT NULL) AS alive,
        ARRAY(SELECT DISTINCT attempted_by[array_upper(attempted_by, 1)]
              FROM scheduler.river_job WHERE state = 'running' AND attempted_by IS NOT NULL) AS working,
        EXISTS (SELECT FROM scheduler.river_job
                WHERE state IN ('retryable', 'scheduled') AND scheduled_at <= now()) AS promotable,
-       (SELECT min(next_run) FROM scheduler.job_definitions WHERE next_run IS NOT NULL) AS nearest,
+       least((SELECT min(next_run) FROM scheduler.job_definitions WHERE next_run IS NOT NULL),
+             (SELECT min(tick) FROM scheduler.job_runs WHERE status = 'scheduled' AND tick > now())) AS nearest,
        EXISTS (SELECT FROM scheduler.job_definitions
                WHERE next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL) AS unplanned,
-       EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'requested') AS requested
+       EXISTS (SELECT FROM scheduler.undecided_spans) AS undecided,
+       EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'requested')
+       OR EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'scheduled' AND tick <= now()) AS requested,
+       EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'waiting') AS waiting,
+       EXISTS (SELECT FROM scheduler.backfill_requests WHERE decided_at IS NULL) AS backfill

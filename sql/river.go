@@ -50,6 +50,8 @@ type Failure struct {
 	Trace string
 	// Permanent: no other attempt is made.
 	Permanent bool
+	// Cancelled: it was ended on request, and no other attempt is made.
+	Cancelled bool
 	// Backoff is the wait before the next attempt.
 	Backoff time.Duration
 }
@@ -59,7 +61,7 @@ type Failure struct {
 func (s *Statements) FailAttempt(ctx context.Context, tx pgx.Tx, attempt Attempt, failure Failure) (state string, ended bool, err error) {
 	args := attempt.args()
 	args["error"], args["trace"] = failure.Error, failure.Trace
-	args["permanent"], args["backoff"] = failure.Permanent, failure.Backoff
+	args["permanent"], args["cancelled"], args["backoff"] = failure.Permanent, failure.Cancelled, failure.Backoff
 	state, ended, err = s.endAttempt(ctx, tx, "fail_attempt", args)
 	if err != nil {
 		return "", false, fmt.Errorf("record the failure of attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)
@@ -112,4 +114,36 @@ func (s *Statements) NotifyInsert(ctx context.Context, tx pgx.Tx, queues []strin
 		return fmt.Errorf("wake the workers: %w", err)
 	}
 	return nil
+}
+
+// CancelUnfinished cancels the unfinished runs of some jobs, so that newer ones
+// take their places. What is locked by a batch that is being committed is asked
+// to stop. It returns the names of the jobs of which something is still
+// unfinished.
+func (s *Statements) CancelUnfinished(ctx context.Context, tx pgx.Tx, jobNames []string) ([]string, error) {
+	args := pgx.NamedArgs{"job_names": jobNames, "schema": s.schema}
+	rows, err := tx.Query(ctx, s.Text("cancel_unfinished"), args)
+	if err != nil {
+		return nil, fmt.Errorf("cancel unfinished runs: %w", err)
+	}
+	cancelled, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("cancel unfinished runs: %w", err)
+	}
+	if len(cancelled) > 0 {
+		if _, err := tx.Exec(ctx, s.Text("mark_superseded"), pgx.NamedArgs{"ids": cancelled}); err != nil {
+			return nil, fmt.Errorf("mark the cancelled runs: %w", err)
+		}
+	}
+	rows, err = tx.Query(ctx, s.Text("stop_unfinished"), args)
+	if err != nil {
+		return nil, fmt.Errorf("stop unfinished runs: %w", err)
+	}
+	unfinished, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (name string, err error) {
+		return name, row.Scan(&name, nil)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stop unfinished runs: %w", err)
+	}
+	return unfinished, nil
 }

@@ -28,10 +28,10 @@ RETURNING j.queue, j.state::text AS state
 -- Ends a failed attempt: tried again after the backoff, by the database's clock,
 -- or ended. River's own report would check neither attempt nor replica.
 UPDATE scheduler.river_job j
-SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
+SET state = CASE WHEN @cancelled OR j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
                  WHEN @permanent OR j.attempt >= j.max_attempts THEN 'discarded'
                  ELSE 'retryable' END::scheduler.river_job_state,
-    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' OR @permanent OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
+    finalized_at = CASE WHEN @cancelled OR j.metadata ? 'cancel_attempted_at' OR @permanent OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
     scheduled_at = clock_timestamp() + @backoff::interval,
     errors = array_append(j.errors, jsonb_build_object(
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -78,3 +78,24 @@ RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id
 -- to one for each queue and cooldown, and can be lost.
 SELECT pg_notify(@schema || '.river_insert', json_build_object('queue', q)::text)
 FROM unnest(@queues::text[]) q
+
+-- name: cancel_unfinished
+-- Cancels what is unfinished of some jobs. SKIP LOCKED: a batch that is being
+-- committed is not waited for.
+WITH unfinished AS (
+    SELECT j.id, r.id AS run_id
+    FROM scheduler.job_runs r JOIN scheduler.river_job j ON j.id = r.river_job_id
+    WHERE r.job_name = ANY(@job_names::text[]) AND r.status IN ('pending', 'running', 'retrying') AND j.finalized_at IS NULL
+    FOR UPDATE OF j SKIP LOCKED
+)
+UPDATE scheduler.river_job j SET state = 'cancelled', finalized_at = clock_timestamp()
+FROM unfinished u WHERE j.id = u.id
+RETURNING u.run_id
+
+-- name: stop_unfinished
+-- Asks the workers of what is still unfinished to stop, and says of which jobs
+-- there is any. River's producers listen here (rivertype topic river_control).
+SELECT r.job_name, pg_notify(@schema || '.river_control',
+           json_build_object('action', 'cancel', 'job_id', j.id, 'queue', j.queue)::text)::text AS notified
+FROM scheduler.job_runs r JOIN scheduler.river_job j ON j.id = r.river_job_id
+WHERE r.job_name = ANY(@job_names::text[]) AND r.status IN ('pending', 'running', 'retrying')

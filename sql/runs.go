@@ -61,27 +61,55 @@ func (s *Statements) InsertTicks(ctx context.Context, tx pgx.Tx, epoch int64, de
 	return decided, nil
 }
 
-// RequestedRun is a run that somebody asked for.
+// LastDecided reads the newest tick of a job that is decided between two; nil if
+// there is none.
+func (s *Statements) LastDecided(ctx context.Context, tx pgx.Tx, jobName string, first, last time.Time) (*time.Time, error) {
+	var tick *time.Time
+	err := tx.QueryRow(ctx, s.Text("last_decided"), pgx.NamedArgs{"job_name": jobName, "first_tick": first, "last_tick": last}).Scan(&tick)
+	if err != nil {
+		return nil, fmt.Errorf("read the last tick of %q: %w", jobName, err)
+	}
+	return tick, nil
+}
+
+// RequestedRun is a run that somebody asked for, or that waits in its job's line.
 type RequestedRun struct {
 	ID         int64
 	JobName    string
 	Tick       time.Time
 	Trigger    string
+	Reason     string
 	Parameters []byte
 	DryRun     bool
 }
 
-// RequestedRuns locks and returns up to limit requested runs, oldest first.
+// RequestedRuns locks and returns up to limit runs whose time has come, oldest
+// first.
 func (s *Statements) RequestedRuns(ctx context.Context, tx pgx.Tx, limit int) ([]RequestedRun, error) {
-	rows, err := tx.Query(ctx, s.Text("requested_runs"), pgx.NamedArgs{"max": limit})
-	if err != nil {
-		return nil, fmt.Errorf("read the requested runs: %w", err)
+	return collect[RequestedRun](ctx, tx, "read the requested runs", s.Text("requested_runs"), pgx.NamedArgs{"max": limit})
+}
+
+// WaitingRuns locks and returns up to limit runs whose turn in their job's line
+// has come.
+func (s *Statements) WaitingRuns(ctx context.Context, tx pgx.Tx, limit int) ([]RequestedRun, error) {
+	return collect[RequestedRun](ctx, tx, "read the waiting runs", s.Text("waiting_runs"), pgx.NamedArgs{"max": limit})
+}
+
+// PutInLine makes runs wait until those before them have ended.
+func (s *Statements) PutInLine(ctx context.Context, tx pgx.Tx, ids []int64) error {
+	if _, err := tx.Exec(ctx, s.Text("put_in_line"), pgx.NamedArgs{"ids": ids}); err != nil {
+		return fmt.Errorf("put runs in line: %w", err)
 	}
-	requested, err := pgx.CollectRows(rows, pgx.RowToStructByName[RequestedRun])
-	if err != nil {
-		return nil, fmt.Errorf("read the requested runs: %w", err)
+	return nil
+}
+
+// SupersedeQueued ends the runs of some jobs that overlap has put in line, but for
+// those given.
+func (s *Statements) SupersedeQueued(ctx context.Context, tx pgx.Tx, jobNames []string, but []int64) error {
+	if _, err := tx.Exec(ctx, s.Text("supersede_queued"), pgx.NamedArgs{"job_names": jobNames, "ids": but}); err != nil {
+		return fmt.Errorf("supersede waiting runs: %w", err)
 	}
-	return requested, nil
+	return nil
 }
 
 // AcceptRun marks a requested run as enqueued, with its resolved parameters, and
@@ -103,6 +131,65 @@ func (s *Statements) RefuseRun(ctx context.Context, tx pgx.Tx, epoch, id int64, 
 	})
 	if err != nil {
 		return fmt.Errorf("refuse run %d: %w", id, err)
+	}
+	return nil
+}
+
+// Backfill is a backfill that was asked for.
+type Backfill struct {
+	ID       int64
+	JobName  string
+	FromTick time.Time
+	ToTick   time.Time
+	// RunLimit is nil for none.
+	RunLimit   *int
+	Again      bool
+	Parameters []byte
+	DryRun     bool
+}
+
+// PendingBackfill locks and returns the oldest backfill that is not decided; nil
+// if there is none.
+func (s *Statements) PendingBackfill(ctx context.Context, tx pgx.Tx) (*Backfill, error) {
+	pending, err := collect[Backfill](ctx, tx, "read the backfills", s.Text("pending_backfill"), pgx.NamedArgs{})
+	if err != nil || len(pending) == 0 {
+		return nil, err
+	}
+	return &pending[0], nil
+}
+
+// TakenTicks returns those of some ticks that a backfill leaves out.
+func (s *Statements) TakenTicks(ctx context.Context, tx pgx.Tx, backfill Backfill, ticks []time.Time) ([]time.Time, error) {
+	rows, err := tx.Query(ctx, s.Text("taken_ticks"), pgx.NamedArgs{
+		"job_name": backfill.JobName, "ticks": ticks, "again": backfill.Again, "dry_run": backfill.DryRun,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the ticks of %q: %w", backfill.JobName, err)
+	}
+	taken, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	if err != nil {
+		return nil, fmt.Errorf("read the ticks of %q: %w", backfill.JobName, err)
+	}
+	return taken, nil
+}
+
+// InsertBackfill puts a backfill's runs in line, in the order of the ticks.
+func (s *Statements) InsertBackfill(ctx context.Context, tx pgx.Tx, epoch, id int64, ticks []time.Time) error {
+	_, err := tx.Exec(ctx, s.Text("insert_backfill"), pgx.NamedArgs{"leader_epoch": epoch, "id": id, "ticks": ticks})
+	if err != nil {
+		return fmt.Errorf("write the runs of backfill %d: %w", id, err)
+	}
+	return nil
+}
+
+// DecideBackfill records what became of a backfill. An error text says why
+// nothing is run.
+func (s *Statements) DecideBackfill(ctx context.Context, tx pgx.Tx, id, leftOut, remaining int64, errorText string) error {
+	_, err := tx.Exec(ctx, s.Text("decide_backfill"), pgx.NamedArgs{
+		"id": id, "left_out": leftOut, "remaining": remaining, "error": nullable(errorText),
+	})
+	if err != nil {
+		return fmt.Errorf("decide backfill %d: %w", id, err)
 	}
 	return nil
 }

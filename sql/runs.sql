@@ -14,12 +14,45 @@ FROM unnest(@job_names::text[], @ticks::timestamptz[], @statuses::text[], @reaso
 ON CONFLICT (job_name, tick) WHERE trigger = 'schedule' DO NOTHING
 RETURNING id, job_name, tick, status
 
+-- name: last_decided
+-- The newest tick that is decided in a stretch of time.
+SELECT max(coalesce(last_missed_tick, tick)) FROM scheduler.job_runs
+WHERE job_name = @job_name AND trigger = 'schedule' AND tick BETWEEN @first_tick AND @last_tick
+
 -- name: requested_runs
-SELECT id, job_name, tick, trigger, parameters, dry_run
+-- What was asked for, and the one-off runs whose time has come.
+SELECT id, job_name, tick, trigger, coalesce(reason, '') AS reason, parameters, dry_run
 FROM scheduler.job_runs
-WHERE status = 'requested'
-ORDER BY id
+WHERE status = 'requested' OR status = 'scheduled' AND tick <= now()
+ORDER BY tick, id
 LIMIT @max
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: waiting_runs
+-- The first of each job's line whose turn has come; all of it where runs may
+-- overlap. Jobs that have a line are found by steps through its index.
+SELECT id, job_name, tick, trigger, coalesce(reason, '') AS reason, parameters, dry_run
+FROM scheduler.job_runs
+WHERE status = 'waiting' AND id = ANY (ARRAY(
+    WITH RECURSIVE line (job_name) AS (
+        (SELECT r.job_name FROM scheduler.job_runs r WHERE r.status = 'waiting' ORDER BY r.job_name LIMIT 1)
+        UNION ALL
+        SELECT (SELECT r.job_name FROM scheduler.job_runs r WHERE r.status = 'waiting' AND r.job_name > line.job_name ORDER BY r.job_name LIMIT 1)
+        FROM line WHERE line.job_name IS NOT NULL
+    )
+    SELECT first.id
+    FROM line
+    JOIN scheduler.job_definitions d ON d.job_name = line.job_name
+    CROSS JOIN LATERAL (
+        SELECT r.id, r.reason FROM scheduler.job_runs r
+        WHERE r.status = 'waiting' AND r.job_name = line.job_name
+        ORDER BY (r.reason IS DISTINCT FROM 'queued'), r.tick, r.id
+        LIMIT CASE WHEN d.overlap = 'allow' THEN @max ELSE 1 END
+    ) first
+    WHERE d.overlap = 'allow' OR d.overlap = 'cancel' AND first.reason = 'queued'
+       OR NOT EXISTS (SELECT FROM scheduler.job_runs u WHERE u.job_name = line.job_name AND u.status IN ('pending', 'running', 'retrying'))
+    LIMIT @max))
+ORDER BY tick, id
 FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: request_bootstrap
@@ -40,6 +73,17 @@ WITH counted AS (
 UPDATE scheduler.job_runs
 SET status = 'pending', leader_epoch = @leader_epoch, parameters = @parameters
 WHERE id = @id
+
+-- name: put_in_line
+UPDATE scheduler.job_runs SET status = 'waiting', reason = 'queued' WHERE id = ANY(@ids::bigint[])
+
+-- name: supersede_queued
+-- Newer runs take the places of those that overlap put in line.
+UPDATE scheduler.job_runs SET status = 'skipped', reason = 'superseded', finished_at = clock_timestamp()
+WHERE status = 'waiting' AND reason = 'queued' AND job_name = ANY(@job_names::text[]) AND NOT id = ANY(@ids::bigint[])
+
+-- name: mark_superseded
+UPDATE scheduler.job_runs SET reason = 'superseded' WHERE id = ANY(@ids::bigint[])
 
 -- name: refuse_run
 UPDATE scheduler.job_runs
@@ -77,3 +121,36 @@ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_time
 -- The locks of a replica that is frozen or cut off must be gone when the leader
 -- hands its run to others.
 BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '3s'
+
+-- name: pending_backfill
+SELECT id, job_name, from_tick, to_tick, run_limit, again, parameters, dry_run
+FROM scheduler.backfill_requests
+WHERE decided_at IS NULL
+ORDER BY id
+LIMIT 1
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: taken_ticks
+-- Those that have succeeded, or will be run anyway. A dry run is no success of a
+-- real one.
+SELECT t.tick FROM unnest(@ticks::timestamptz[]) AS t (tick)
+WHERE EXISTS (
+    SELECT FROM scheduler.job_runs r
+    WHERE r.job_name = @job_name AND r.tick = t.tick AND r.trigger = 'schedule'
+      AND (r.status IN ('waiting', 'pending', 'running', 'retrying') OR NOT @again AND r.status = 'success' AND (@dry_run OR NOT r.dry_run)))
+   OR EXISTS (
+    SELECT FROM scheduler.job_runs r
+    WHERE r.job_name = @job_name AND r.tick = t.tick AND r.backfill_id IS NOT NULL
+      AND (r.status IN ('waiting', 'pending', 'running', 'retrying') OR NOT @again AND r.status = 'success' AND (@dry_run OR NOT r.dry_run)))
+
+-- name: insert_backfill
+INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, reason, leader_epoch, requested_by, parameters, dry_run, backfill_id)
+SELECT b.job_name, t.tick, 'backfill', 'waiting', 'backfill', @leader_epoch, b.requested_by, b.parameters, b.dry_run, b.id
+FROM scheduler.backfill_requests b CROSS JOIN unnest(@ticks::timestamptz[]) WITH ORDINALITY AS t (tick, n)
+WHERE b.id = @id
+ORDER BY t.n
+
+-- name: decide_backfill
+UPDATE scheduler.backfill_requests
+SET decided_at = clock_timestamp(), left_out = @left_out, remaining = @remaining, error = @error
+WHERE id = @id

@@ -33,6 +33,8 @@ type JobRow struct {
 	Parameters     json.RawMessage `json:"parameters"`
 	Overlap        string          `json:"overlap"`
 	CatchUp        string          `json:"catch_up"`
+	CatchUpLimit   int             `json:"catch_up_limit"`
+	CatchUpMaxAge  *float64        `json:"catch_up_max_age"`
 	Timeout        float64         `json:"timeout"`
 	MaxAttempts    int             `json:"max_attempts"`
 	Registered     bool            `json:"registered"`
@@ -66,6 +68,7 @@ type RunRow struct {
 	Parameters     json.RawMessage `json:"parameters"`
 	RiverJobID     *int64          `json:"river_job_id"`
 	LeaderEpoch    *int64          `json:"leader_epoch"`
+	BackfillID     *int64          `json:"backfill_id"`
 	// Progress is only read by GetRun.
 	Progress json.RawMessage `json:"progress,omitempty" db:"progress"`
 }
@@ -137,30 +140,161 @@ func (s *Statements) ListReplicas(ctx context.Context, db Querier) ([]ReplicaRow
 
 // RunNow asks for a run and returns its id. A nil dryRun leaves that to the job.
 func (s *Statements) RunNow(ctx context.Context, db Querier, jobName string, parameters []byte, dryRun *bool) (int64, error) {
-	var id int64
-	err := db.QueryRow(ctx, s.Text("run_now"), pgx.NamedArgs{
+	return call[int64](ctx, db, "run now", s.Text("run_now"), pgx.NamedArgs{
 		"job_name": jobName, "parameters": parameters, "dry_run": dryRun,
-	}).Scan(&id)
-	if err != nil {
-		return 0, fmt.Errorf("run now: %w", err)
-	}
-	return id, nil
+	})
+}
+
+// RunAt asks for a run at a time to come and returns its id.
+func (s *Statements) RunAt(ctx context.Context, db Querier, jobName string, at time.Time, parameters []byte, dryRun *bool) (int64, error) {
+	return call[int64](ctx, db, "run at", s.Text("run_at"), pgx.NamedArgs{
+		"job_name": jobName, "at": at, "parameters": parameters, "dry_run": dryRun,
+	})
+}
+
+// CancelRun cancels a run that has not ended.
+func (s *Statements) CancelRun(ctx context.Context, db Querier, id int64, reason string) error {
+	return do(ctx, db, "cancel", s.Text("cancel_run"), pgx.NamedArgs{"id": id, "reason": nullable(reason)})
 }
 
 // PauseJob stops a job from being enqueued.
-func (s *Statements) PauseJob(ctx context.Context, db Querier, jobName, reason string) error {
-	if _, err := db.Exec(ctx, s.Text("pause_job"), pgx.NamedArgs{"job_name": jobName, "reason": reason}); err != nil {
-		return fmt.Errorf("pause: %w", err)
-	}
-	return nil
+func (s *Statements) PauseJob(ctx context.Context, db Querier, jobName, reason string, cancelRunning bool) error {
+	return do(ctx, db, "pause", s.Text("pause_job"), pgx.NamedArgs{"job_name": jobName, "reason": reason, "cancel_running": cancelRunning})
 }
 
 // ResumeJob lets a paused job run again.
 func (s *Statements) ResumeJob(ctx context.Context, db Querier, jobName string) error {
-	if _, err := db.Exec(ctx, s.Text("resume_job"), pgx.NamedArgs{"job_name": jobName}); err != nil {
-		return fmt.Errorf("resume: %w", err)
+	return do(ctx, db, "resume", s.Text("resume_job"), pgx.NamedArgs{"job_name": jobName})
+}
+
+// PauseScheduler stops every job from being enqueued.
+func (s *Statements) PauseScheduler(ctx context.Context, db Querier, reason string, cancelRunning bool) error {
+	return do(ctx, db, "pause the scheduler", s.Text("pause_scheduler"), pgx.NamedArgs{"reason": reason, "cancel_running": cancelRunning})
+}
+
+// ResumeScheduler ends PauseScheduler.
+func (s *Statements) ResumeScheduler(ctx context.Context, db Querier) error {
+	return do(ctx, db, "resume the scheduler", s.Text("resume_scheduler"), pgx.NamedArgs{})
+}
+
+// StateRow is the row of scheduler_state: nil where the scheduler is not paused.
+type StateRow struct {
+	PausedAt     *time.Time `json:"paused_at"`
+	PausedBy     *string    `json:"paused_by"`
+	PausedReason *string    `json:"paused_reason"`
+}
+
+// GetState reads whether the whole scheduler is paused.
+func (s *Statements) GetState(ctx context.Context, db Querier) (StateRow, error) {
+	states, err := collect[StateRow](ctx, db, "read the scheduler's state", s.Text("get_scheduler_state"), pgx.NamedArgs{})
+	if err != nil || len(states) == 0 {
+		return StateRow{}, err
+	}
+	return states[0], nil
+}
+
+// RescheduleJob sets a schedule over the declared one; an empty one takes it back.
+func (s *Statements) RescheduleJob(ctx context.Context, db Querier, jobName, schedule string) error {
+	return do(ctx, db, "reschedule", s.Text("reschedule_job"), pgx.NamedArgs{"job_name": jobName, "schedule": nullable(schedule)})
+}
+
+// RequestBackfill asks for a backfill and returns its id. A zero RunLimit and nil
+// dryRun leave those open.
+func (s *Statements) RequestBackfill(ctx context.Context, db Querier, b Backfill, dryRun *bool) (int64, error) {
+	return call[int64](ctx, db, "backfill", s.Text("backfill"), pgx.NamedArgs{
+		"job_name": b.JobName, "from_tick": b.FromTick, "to_tick": b.ToTick, "run_limit": b.RunLimit,
+		"again": b.Again, "parameters": b.Parameters, "dry_run": dryRun,
+	})
+}
+
+// BackfillRow is a row of the view backfills.
+type BackfillRow struct {
+	ID          int64      `json:"id"`
+	JobName     string     `json:"job_name"`
+	FromTick    time.Time  `json:"from_tick"`
+	ToTick      time.Time  `json:"to_tick"`
+	RunLimit    *int       `json:"run_limit"`
+	Again       bool       `json:"again"`
+	DryRun      bool       `json:"dry_run"`
+	RequestedBy string     `json:"requested_by"`
+	RequestedAt time.Time  `json:"requested_at"`
+	DecidedAt   *time.Time `json:"decided_at"`
+	// Status is requested, refused, running or done.
+	Status string `json:"status"`
+	Runs   int64  `json:"runs"`
+	// LeftOut and Remaining are nil until the leader has decided.
+	LeftOut   *int64  `json:"left_out"`
+	Remaining *int64  `json:"remaining"`
+	Waiting   int64   `json:"waiting"`
+	Working   int64   `json:"working"`
+	Success   int64   `json:"success"`
+	Failed    int64   `json:"failed"`
+	Cancelled int64   `json:"cancelled"`
+	Skipped   int64   `json:"skipped"`
+	Error     *string `json:"error"`
+}
+
+// ListBackfills reads backfills, newest first; an id other than 0 reads that one.
+func (s *Statements) ListBackfills(ctx context.Context, db Querier, id int64, limit int) ([]BackfillRow, error) {
+	return collect[BackfillRow](ctx, db, "list the backfills", s.Text("list_backfills"), pgx.NamedArgs{"id": id, "max": limit})
+}
+
+// CancelBackfill takes back the runs of a backfill that have not begun and counts
+// them.
+func (s *Statements) CancelBackfill(ctx context.Context, db Querier, id int64, reason string) (int64, error) {
+	return call[int64](ctx, db, "cancel the backfill", s.Text("cancel_backfill"), pgx.NamedArgs{"id": id, "reason": nullable(reason)})
+}
+
+// AgendaJob is a job that is planned.
+type AgendaJob struct {
+	JobName  string
+	Schedule string
+	Timezone string
+	NextRun  time.Time
+	// Now is the database's clock.
+	Now time.Time
+}
+
+// AgendaJobs lists the jobs that are planned.
+func (s *Statements) AgendaJobs(ctx context.Context, db Querier) ([]AgendaJob, error) {
+	return collect[AgendaJob](ctx, db, "read the agenda's jobs", s.Text("agenda_jobs"), pgx.NamedArgs{})
+}
+
+// AgendaRun is a run that was asked for and has not begun.
+type AgendaRun struct {
+	RunAt       time.Time
+	JobName     string
+	Status      string
+	Trigger     string
+	RunID       int64
+	RequestedBy *string
+}
+
+// AgendaRuns lists the runs that have not begun and are to within a time.
+func (s *Statements) AgendaRuns(ctx context.Context, db Querier, within time.Duration) ([]AgendaRun, error) {
+	return collect[AgendaRun](ctx, db, "read the agenda's runs", s.Text("agenda_runs"), pgx.NamedArgs{"within": within})
+}
+
+// Clock reads the database's clock.
+func (s *Statements) Clock(ctx context.Context, db Querier) (time.Time, error) {
+	return call[time.Time](ctx, db, "read the database's clock", s.Text("clock"), pgx.NamedArgs{})
+}
+
+// do calls a function that returns nothing.
+func do(ctx context.Context, db Querier, what, statement string, args pgx.NamedArgs) error {
+	if _, err := db.Exec(ctx, statement, args); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+// call calls a function that returns one value.
+func call[T any](ctx context.Context, db Querier, what, statement string, args pgx.NamedArgs) (T, error) {
+	var value T
+	if err := db.QueryRow(ctx, statement, args).Scan(&value); err != nil {
+		return value, fmt.Errorf("%s: %w", what, err)
+	}
+	return value, nil
 }
 
 func collect[T any](ctx context.Context, db Querier, what, statement string, args pgx.NamedArgs) ([]T, error) {

@@ -5,7 +5,8 @@
 SELECT j.job_name, j.state, j.schedule, j.timezone, j.next_run, j.last_run, j.last_status,
        extract(epoch FROM j.last_duration)::double precision AS last_duration, j.last_rows, j.last_error, j.run_count, j.dry_run,
        j.paused_at, j.paused_by, j.paused_reason, j.problem, j.description, j.parameters,
-       s.overlap, s.catch_up, extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs
+       s.overlap, s.catch_up, s.catch_up_limit, extract(epoch FROM s.catch_up_max_age)::double precision AS catch_up_max_age,
+       extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs
 FROM scheduler.jobs j
 JOIN scheduler.scheduled_jobs s USING (job_name)
 JOIN scheduler.job_definitions d USING (job_name)
@@ -14,14 +15,14 @@ ORDER BY j.job_name
 
 -- name: list_runs
 SELECT id, job_name, tick, trigger, status, reason, attempt, replica_id, started_at, finished_at, extract(epoch FROM duration)::double precision AS duration,
-       rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch
+       rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch, backfill_id
 FROM scheduler.runs
 WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status)
 LIMIT @max
 
 -- name: get_run
 SELECT r.id, r.job_name, r.tick, r.trigger, r.status, r.reason, r.attempt, r.replica_id, r.started_at, r.finished_at, extract(epoch FROM r.duration)::double precision AS duration,
-       r.rows_affected, r.dry_run, r.targets, r.message, r.error, r.missed_count, r.last_missed_tick, r.requested_by, r.parameters, r.river_job_id, r.leader_epoch,
+       r.rows_affected, r.dry_run, r.targets, r.message, r.error, r.missed_count, r.last_missed_tick, r.requested_by, r.parameters, r.river_job_id, r.leader_epoch, r.backfill_id,
        d.details -> 'progress' AS progress
 FROM scheduler.runs r JOIN scheduler.job_runs d USING (id)
 WHERE r.id = @id
@@ -35,8 +36,51 @@ SELECT replica_id, backend_pid, connected_at, client_addr, is_leader, running FR
 -- name: run_now
 SELECT scheduler.run_now(@job_name, @parameters, @dry_run)
 
+-- name: run_at
+SELECT scheduler.run_at(@job_name, @at, @parameters, @dry_run)
+
+-- name: cancel_run
+SELECT scheduler.cancel_run(@id, @reason)
+
 -- name: pause_job
-SELECT scheduler.pause_job(@job_name, @reason)
+SELECT scheduler.pause_job(@job_name, @reason, @cancel_running)
 
 -- name: resume_job
 SELECT scheduler.resume_job(@job_name)
+
+-- name: pause_scheduler
+SELECT scheduler.pause_scheduler(@reason, @cancel_running)
+
+-- name: resume_scheduler
+SELECT scheduler.resume_scheduler()
+
+-- name: get_scheduler_state
+SELECT paused_at, paused_by, paused_reason FROM scheduler.scheduler_state
+
+-- name: reschedule_job
+SELECT scheduler.reschedule_job(@job_name, @schedule)
+
+-- name: backfill
+SELECT scheduler.backfill(@job_name, @from_tick, @to_tick, @run_limit, @again, @parameters, @dry_run)
+
+-- name: list_backfills
+SELECT id, job_name, from_tick, to_tick, run_limit, again, dry_run, requested_by, requested_at, decided_at, status,
+       runs, left_out, remaining, waiting, working, success, failed, cancelled, skipped, error
+FROM scheduler.backfills
+WHERE @id = 0 OR id = @id
+LIMIT @max
+
+-- name: cancel_backfill
+SELECT scheduler.cancel_backfill(@id, @reason)
+
+-- name: agenda_jobs
+-- now() is the same for all rows: one look at the database's clock.
+SELECT job_name, schedule, timezone, next_run, now() AS now FROM scheduler.jobs WHERE next_run IS NOT NULL ORDER BY job_name
+
+-- name: agenda_runs
+SELECT run_at, job_name, status, trigger, run_id, requested_by
+FROM scheduler.agenda
+WHERE run_id IS NOT NULL AND run_at <= now() + @within::interval
+
+-- name: clock
+SELECT clock_timestamp()

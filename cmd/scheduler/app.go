@@ -101,7 +101,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
 		a.jobsCommand(), a.jobCommand(), a.runCommand(), a.runsCommand(), a.pauseCommand(), a.resumeCommand(),
-		a.leaderCommand(), a.replicasCommand(), a.versionCommand(), a.referenceCommand(),
+		a.leaderCommand(), a.replicasCommand(), a.nextCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	return root
 }

@@ -67,7 +67,7 @@ func TestRefusedCommandLines(t *testing.T) {
 		{"pause a", `pausing needs a reason, for whoever finds the job paused: --reason 'why'`},
 		{"runs --limit 0", `--limit is 0, must be at least 1`},
 		{"runs --limit x", `invalid argument "x" for "--limit" flag`},
-		{"runs --status bad", `--status is "bad", must be one of: requested, pending, running, retrying, success, failed, cancelled, skipped, missed`},
+		{"runs --status bad", `--status is "bad", must be one of: requested, scheduled, waiting, pending, running, retrying, success, failed, cancelled, skipped, missed`},
 		{"serve --max-workers 0", `invalid argument "0" for "--max-workers" flag: is 0, must be at least 1`},
 		{"serve --shutdown-timeout 5", `must be a duration such as "90s" or "1h30m", not "5"`},
 		{"serve --enabled=maybe", `must be true or false, not "maybe"`},

@@ -25,7 +25,7 @@ A deploy does not undo it. Ticks that pass meanwhile are not made up for.`,
 				return &usageError{command: cmd, err: fmt.Errorf("pausing needs a reason, for whoever finds the job paused: --reason 'why'")}
 			}
 			return a.steer(cmd.Context(), args[0], func(client *scheduler.Client) error {
-				return client.Pause(cmd.Context(), args[0], reason)
+				return client.Pause(cmd.Context(), args[0], reason, false)
 			}, func(job scheduler.Job) string {
 				return fmt.Sprintf("%s is paused: %s", job.JobName, orDash(job.PausedReason))
 			})

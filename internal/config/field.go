@@ -140,6 +140,8 @@ func JobFields() []JobField {
 		{Name: "parameters"},
 		{Name: "overlap", target: func(j *scheduler.JobConfig) any { return &j.Overlap }},
 		{Name: "catch_up", target: func(j *scheduler.JobConfig) any { return &j.CatchUp }},
+		{Name: "catch_up_limit", target: func(j *scheduler.JobConfig) any { return &j.CatchUpLimit }},
+		{Name: "catch_up_max_age", target: func(j *scheduler.JobConfig) any { return &j.CatchUpMaxAge }},
 		{Name: "timeout", target: func(j *scheduler.JobConfig) any { return &j.Timeout }},
 		{Name: "max_attempts", target: func(j *scheduler.JobConfig) any { return &j.MaxAttempts }},
 		{Name: "dry_run", target: func(j *scheduler.JobConfig) any { return &j.DryRun }},

@@ -43,7 +43,7 @@ func refusals(t *testing.T, err error, path string) []string {
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	const fields = "the configuration has: database_url, leader_database_url, schema, enabled, timezone, dry_run, max_workers, shutdown_timeout, bootstrap_jobs, migrate, log_level, log_format, jobs"
-	const jobFields = "a job has: name, enabled, schedule, timezone, parameters, overlap, catch_up, timeout, max_attempts, dry_run"
+	const jobFields = "a job has: name, enabled, schedule, timezone, parameters, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run"
 	const registered = "registered are: cleanup_empty_contexts, cleanup_inactive_sessions, cleanup_job_runs, database_cleanup"
 	tests := []struct {
 		name, file string

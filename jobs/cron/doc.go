@@ -49,6 +49,13 @@
 // and day-of-week from 0-6. For H/n the hash modulo n is where the steps begin.
 // Renaming a job moves its ticks. @hourly, @daily and @every are not spread.
 //
+// # Time zones
+//
+// LoadLocation knows the zones of the database that is compiled into the program,
+// zoneinfo.zip, and asks nothing of the machine: replicas of one version agree,
+// whatever their images hold. The file is that of the Go release with which
+// "go generate" was last run.
+//
 // # Changes of the clock
 //
 // As in cron(8), with one rule for changes of every size, be it Lord Howe's half

@@ -1,6 +1,9 @@
 package cron
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // shownTextMax is how much of a refused text an error message quotes, in bytes.
 const shownTextMax = 120
@@ -19,12 +22,17 @@ type ParseError struct {
 
 // Error names the text, shortened if it is long, the field and the reason.
 func (e *ParseError) Error() string {
-	text := fmt.Sprintf("%q", e.Text)
-	if len(e.Text) > shownTextMax {
-		text = fmt.Sprintf("%q...", e.Text[:shownTextMax])
-	}
+	text := shortened(e.Text)
 	if e.Field == "" {
 		return fmt.Sprintf("cron text %s: %s", text, e.Reason)
 	}
 	return fmt.Sprintf("cron text %s: %s: %s", text, e.Field, e.Reason)
+}
+
+// shortened quotes a text, the beginning of it if it is long.
+func shortened(text string) string {
+	if len(text) > shownTextMax {
+		return fmt.Sprintf("%q...", text[:shownTextMax])
+	}
+	return strconv.Quote(text)
 }

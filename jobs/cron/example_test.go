@@ -42,6 +42,22 @@ func ExampleSchedule_Count() {
 	// Output: 40 12:01:30 13:00:00
 }
 
+func ExampleSchedule_Newest() {
+	s, err := cron.Parse("@every 90s", cron.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	down := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, missed := range s.Newest(3, down, down.Add(time.Hour)) {
+		fmt.Println(missed.Format(time.TimeOnly))
+	}
+	// Output:
+	// 12:57:00
+	// 12:58:30
+	// 13:00:00
+}
+
 func ExampleParseError() {
 	_, err := cron.Parse("0 0 31 2 *", cron.Options{})
 	fmt.Println(err)

@@ -192,7 +192,7 @@ func (f *field) span(low, high string) (a, b int, err error) {
 	}
 	if a > b {
 		return 0, 0, fmt.Errorf("the range %s to %s goes backwards; write the lower value first, "+
-			"or two ranges such as %d-%d,%d-%d", low, high, f.min, b, a, f.last)
+			"or two ranges such as %d-%d,%d-%d", low, high, f.min, b, a, max(a, f.last))
 	}
 	return a, b, nil
 }
@@ -221,13 +221,13 @@ func (f *field) value(text string) (int, error) {
 func (f *field) checkStep(item, text string, values int) error {
 	step, err := strconv.Atoi(text)
 	switch {
-	case err != nil || strings.Trim(text, "0123456789") != "":
+	case text == "" || strings.Trim(text, "0123456789") != "":
 		return fmt.Errorf("%q has no number as its step; write one such as /5", item)
 	case step == 0:
 		return fmt.Errorf("%q has a step of zero; use 1 or more", item)
-	case step > 1 && step >= values:
-		return fmt.Errorf("%q has a step of %d over %d values, so only the first would match; "+
-			"use a smaller step, or write that value", item, step, values)
+	case err != nil, step > 1 && step >= values: // the error is that of a number too large for Go
+		return fmt.Errorf("%q has a step of %s over %d values, so only the first would match; "+
+			"use a smaller step, or write that value", item, text, values)
 	}
 	return nil
 }

@@ -1,6 +1,11 @@
 package cron_test
 
 import (
+	"archive/zip"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -9,7 +14,36 @@ import (
 	"github.com/systempromptio/scheduler/jobs/cron"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs the tests on a machine whose time zone database is wrong: it gives
+// Berlin the clock of Tokyo. Nothing but TestTheMachinesZonesAreNotRead may notice.
+func TestMain(m *testing.M) {
+	folder, err := os.MkdirTemp("", "zoneinfo")
+	if err == nil {
+		err = errors.Join(putTokyo(folder, "Europe/Berlin"), putTokyo(folder, "Mars/Olympus"), os.Setenv("ZONEINFO", folder))
+	}
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(folder) // a small folder for temporary files
+		os.Exit(code)
+	}))
+}
+
+// putTokyo writes the rules of Tokyo into a folder, under another zone's name.
+func putTokyo(folder, name string) error {
+	archive, err := zip.OpenReader("zoneinfo.zip")
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	data, err := fs.ReadFile(archive, "Asia/Tokyo")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(folder, filepath.FromSlash(name))
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, data, 0o600))
+}
 
 // zones are the zones of the property tests: those whose clocks do what others
 // do not, and plain ones.

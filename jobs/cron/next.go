@@ -103,19 +103,29 @@ func (s *Schedule) next(first, last int64) (int64, bool) {
 // with the months in between and not with the ticks: a year of ticks at every
 // second takes microseconds and no memory.
 func (s *Schedule) Count(after, upTo time.Time) (n int64, first, last time.Time) {
-	from, to := firstAfter(after), min(upTo.Unix(), horizon-1)
-	begin, ok := s.next(from, to)
-	if !ok {
+	n, begin, end := s.ticks(firstAfter(after), lastUpTo(upTo))
+	if n == 0 {
 		return 0, time.Time{}, time.Time{}
 	}
-	var end int64
-	if s.interval > 0 {
-		n = (to-begin)/s.interval + 1
-		end = begin + (n-1)*s.interval
-	} else {
-		n, end = s.count(begin, to)
-	}
 	return n, time.Unix(begin, 0).In(s.location), time.Unix(end, 0).In(s.location)
+}
+
+// lastUpTo returns the last whole second up to an instant, within the limits.
+func lastUpTo(t time.Time) int64 { return min(t.Unix(), horizon-1) }
+
+// ticks returns how many ticks there are between two instants, both included,
+// and the first and the last of them.
+func (s *Schedule) ticks(first, last int64) (n, begin, end int64) {
+	begin, ok := s.next(first, last)
+	switch {
+	case !ok:
+		return 0, 0, 0
+	case s.interval > 0:
+		n = (last-begin)/s.interval + 1
+		return n, begin, begin + (n-1)*s.interval
+	}
+	n, end = s.count(begin, last)
+	return n, begin, end
 }
 
 // count counts the ticks between two instants, both included, and returns the

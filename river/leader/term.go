@@ -32,8 +32,9 @@ type Term struct {
 	timeout    time.Duration
 
 	// began is on the monotonic clock; so is clockAt, when the database's clock
-	// said clock.
+	// said clock. At first it said first.
 	began   time.Time
+	first   time.Time
 	clock   time.Time
 	clockAt time.Time
 }
@@ -55,7 +56,15 @@ func withoutCancel(ctx context.Context, timeout time.Duration) (context.Context,
 func (t *Term) Now() time.Time { return t.clock.Add(time.Since(t.clockAt)) }
 
 // Saw tells the term what the database's clock said just now.
-func (t *Term) Saw(databaseTime time.Time) { t.clock, t.clockAt = databaseTime, time.Now() }
+func (t *Term) Saw(databaseTime time.Time) {
+	t.clock, t.clockAt = databaseTime, time.Now()
+	if t.first.IsZero() {
+		t.first = databaseTime
+	}
+}
+
+// BeganAt is when the term began, by the database's clock at that time.
+func (t *Term) BeganAt() time.Time { return t.first }
 
 // Elapsed is how long the term has lasted, on a clock that nobody sets.
 func (t *Term) Elapsed() time.Duration { return time.Since(t.began) }

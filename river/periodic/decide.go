@@ -14,12 +14,23 @@ import (
 	"github.com/systempromptio/scheduler/sql"
 )
 
-// Reasons in the ledger.
+// Reasons in the ledger. The view runs says them in words.
 const (
 	// ReasonOverlap: the run before had not ended.
 	ReasonOverlap = "overlap"
+	// ReasonQueued: it waits, or waited, for the run before to end.
+	ReasonQueued = "queued"
 	// ReasonOutage: nobody led when the tick was due.
 	ReasonOutage = "outage"
+	// ReasonLate: somebody led, but could not decide the tick in time.
+	ReasonLate = "late"
+	// ReasonCatchUp: made up for.
+	ReasonCatchUp = "catch_up"
+	// ReasonCatchUpLimit and ReasonCatchUpMaxAge: not made up for.
+	ReasonCatchUpLimit  = "catch_up_limit"
+	ReasonCatchUpMaxAge = "catch_up_max_age"
+	// ReasonRescheduled: the schedule was changed before the tick was decided.
+	ReasonRescheduled = "rescheduled"
 	// ReasonDisabled: the configuration disables the scheduler.
 	ReasonDisabled = "scheduler_disabled"
 	// ReasonPaused: the job was paused after the run was asked for.
@@ -30,77 +41,258 @@ const (
 	ReasonInvalidParameters = "invalid_parameters"
 )
 
+const (
+	// onTime is the delay up to which a tick does not count as missed: twice the
+	// five seconds that a take-over may take from a leader that is cut off.
+	onTime = 10 * time.Second
+
+	// decisionsMax bounds the rows of the ledger written in one transaction.
+	decisionsMax = 2 * jobs.CatchUpLimitMax
+)
+
+// decision is a row of the ledger, and what its ticks come from.
+type decision struct {
+	sql.TickDecision
+
+	schedule *cron.Schedule
+}
+
 // decideDue decides every tick that is due, a chunk in a transaction.
 func (l *lead) decideDue(ctx context.Context) (decided bool, err error) {
 	for {
-		var n int
+		var found, done int
 		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			due, err := l.config.Statements.DueJobs(ctx, tx, chunk)
 			if err != nil {
 				return err
 			}
-			n = len(due)
-			return l.decideTicks(ctx, tx, due)
+			found = len(due)
+			done, err = l.decideJobs(ctx, tx, due)
+			return err
 		})
 		if err != nil {
 			return decided, err
 		}
-		decided = decided || n > 0
-		if n < chunk {
+		decided = decided || done > 0
+		if done == found && found < chunk {
 			return decided, nil
 		}
 	}
 }
 
-// decideTicks writes the ledger, inserts River's jobs and moves next_run on.
-func (l *lead) decideTicks(ctx context.Context, tx pgx.Tx, due []sql.DueJob) error {
-	decisions := make([]sql.TickDecision, 0, len(due))
+// decideJobs writes the ledger, inserts River's jobs and moves next_run on. It
+// returns of how many of the jobs, if there is too much to write at once.
+func (l *lead) decideJobs(ctx context.Context, tx pgx.Tx, due []sql.DueJob) (done int, err error) {
+	var decisions []decision
 	advances := make([]sql.Advance, 0, len(due))
-	byName := make(map[string]sql.DueJob, len(due))
-	for _, job := range due {
+	byName := make(map[string]*sql.DueJob, len(due))
+	for i := range due {
+		job := &due[i]
+		if len(decisions) >= decisionsMax {
+			break
+		}
+		done++
 		byName[job.JobName] = job
-		schedule, problem := l.schedule(ctx, job.JobName, job.Schedule, job.ScheduleOverride, job.Timezone)
-		if schedule == nil {
-			advances = append(advances, sql.Advance{JobName: job.JobName, Problem: problem})
+		schedule, err := l.parse(ctx, job.JobName, job.Schedule, job.Timezone)
+		if err != nil {
+			advances = append(advances, sql.Advance{JobName: job.JobName, Problem: err.Error()})
 			continue
 		}
-		ticks := l.latest(job, schedule)
+		ticks := l.decideJob(*job, schedule)
 		decisions = append(decisions, ticks...)
 		advance := sql.Advance{JobName: job.JobName, NextRun: timeOrNil(schedule.Next(job.Now))}
-		if len(ticks) > 0 {
-			advance.LastTick = &ticks[len(ticks)-1].Tick
+		if n := len(ticks); n > 0 {
+			advance.LastTick = &ticks[n-1].Tick
+			if ticks[n-1].LastMissedTick != nil {
+				advance.LastTick = ticks[n-1].LastMissedTick
+			}
 		}
 		advances = append(advances, advance)
 	}
-
-	decided, err := l.config.Statements.InsertTicks(ctx, tx, l.term.Number, decisions)
+	decided, err := l.writeDecisions(ctx, tx, decisions)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	inserts := make([]river.InsertManyParams, 0, len(decided))
-	enqueued := make(map[string]int64, len(decided))
-	resolved := make(map[tickKey][]byte, len(decisions))
-	for _, d := range decisions {
-		resolved[tickKey{d.JobName, d.Tick.UnixMicro()}] = d.Parameters
-	}
-	for _, d := range decided {
-		if jobs.Status(d.Status) != jobs.StatusPending {
-			continue
-		}
-		job := byName[d.JobName]
-		inserts = append(inserts, insertParams(job, jobs.Args{
-			RunID: d.ID, Tick: d.Tick, Trigger: jobs.TriggerSchedule, DryRun: job.DryRun,
-			Parameters: resolved[tickKey{d.JobName, d.Tick.UnixMicro()}],
-		}))
-		enqueued[d.JobName]++
+	enqueued, err := l.enqueueTicks(ctx, tx, byName, decided)
+	if err != nil {
+		return 0, err
 	}
 	for i := range advances {
 		advances[i].Enqueued = enqueued[advances[i].JobName]
 	}
-	if err := l.insert(ctx, tx, inserts); err != nil {
-		return err
+	return done, l.config.Statements.AdvanceJobs(ctx, tx, advances)
+}
+
+// decideJob decides the ticks of one job from next_run up to now: which are run,
+// by the catch-up policy; the others are one row of missed ones.
+func (l *lead) decideJob(job sql.DueJob, schedule *cron.Schedule) []decision {
+	before := job.NextRun.Add(-time.Microsecond)
+	count, first, last := schedule.Count(before, job.Now)
+	if count == 0 {
+		// The zone's rules changed since the run was planned.
+		return nil
 	}
-	return l.config.Statements.AdvanceJobs(ctx, tx, advances)
+	run, reason := l.ticksToRun(job, schedule, before, last, count)
+	var decisions []decision
+	missedUntil := job.Now
+	if len(run) > 0 {
+		missedUntil = run[0].Add(-time.Nanosecond)
+	}
+	if missed, _, lastMissed := schedule.Count(before, missedUntil); missed > 0 {
+		decisions = append(decisions, missedRow(job.JobName, schedule, reason, job.DryRun, missed, first, lastMissed))
+	}
+	if len(run) == 1 && run[0].Equal(last) && (jobs.CatchUp(job.CatchUp) != jobs.CatchUpAll || count == 1) {
+		return append(decisions, decision{l.decideTick(job, last), schedule})
+	}
+	for _, tick := range run {
+		decisions = append(decisions, decision{sql.TickDecision{
+			JobName: job.JobName, Tick: tick, Status: string(jobs.StatusWaiting), Reason: ReasonCatchUp, DryRun: job.DryRun,
+		}, schedule})
+	}
+	return decisions
+}
+
+// ticksToRun applies the catch-up policy to the ticks after before and up to last.
+// The reason is that of those that are not run.
+func (l *lead) ticksToRun(job sql.DueJob, schedule *cron.Schedule, before, last time.Time, count int64) (run []time.Time, reason string) {
+	reason = ReasonOutage
+	if !before.Before(l.term.BeganAt()) {
+		reason = ReasonLate
+	}
+	if job.Now.Sub(last) <= onTime && (count == 1 || jobs.CatchUp(job.CatchUp) != jobs.CatchUpAll) {
+		return []time.Time{last}, reason
+	}
+	from := before
+	if job.CatchUpMaxAge != nil {
+		if oldest := job.Now.Add(-*job.CatchUpMaxAge - time.Nanosecond); oldest.After(from) {
+			from, reason = oldest, ReasonCatchUpMaxAge
+		}
+	}
+	switch jobs.CatchUp(job.CatchUp) {
+	case jobs.CatchUpNone:
+		return nil, reason
+	case jobs.CatchUpAll:
+		if within, _, _ := schedule.Count(from, job.Now); within > int64(job.CatchUpLimit) {
+			reason = ReasonCatchUpLimit
+		}
+		return schedule.Newest(job.CatchUpLimit, from, job.Now), reason
+	case jobs.CatchUpLatest:
+	}
+	return schedule.Newest(1, from, job.Now), reason
+}
+
+func missedRow(job string, schedule *cron.Schedule, reason string, dryRun bool, count int64, first, last time.Time) decision {
+	return decision{sql.TickDecision{
+		JobName: job, Tick: first, Status: string(jobs.StatusMissed), Reason: reason,
+		MissedCount: count, LastMissedTick: &last, DryRun: dryRun,
+	}, schedule}
+}
+
+// decideTick decides one tick that is due now, by the overlap policy.
+func (l *lead) decideTick(job sql.DueJob, tick time.Time) sql.TickDecision {
+	d := sql.TickDecision{JobName: job.JobName, Tick: tick, Status: string(jobs.StatusPending), DryRun: job.DryRun}
+	parameters, err := l.resolve(job, nil)
+	if err != nil {
+		d.Status, d.Reason = string(jobs.StatusSkipped), fmt.Sprintf("%s: %v", ReasonInvalidParameters, err)
+		return d
+	}
+	switch place(job) {
+	case placeNone:
+		d.Status, d.Reason = string(jobs.StatusSkipped), ReasonOverlap
+	case placeLine:
+		d.Status, d.Reason = string(jobs.StatusWaiting), ReasonQueued
+	case placeNow, placeMade:
+		d.Parameters = parameters
+	}
+	return d
+}
+
+// where is what the overlap policy says about a new run.
+type where int
+
+const (
+	// placeNow: it may run.
+	placeNow where = iota
+	// placeMade: it may run once what is unfinished or waits has made room.
+	placeMade
+	// placeLine: it waits.
+	placeLine
+	// placeNone: it is left out.
+	placeNone
+)
+
+func place(job sql.DueJob) where {
+	switch jobs.Overlap(job.Overlap) {
+	case jobs.OverlapAllow:
+		return placeNow
+	case jobs.OverlapCancel:
+		if job.Unfinished || job.Queued {
+			return placeMade
+		}
+		return placeNow
+	case jobs.OverlapQueue:
+		switch {
+		case job.Queued:
+			return placeNone
+		case job.Unfinished:
+			return placeLine
+		}
+		return placeNow
+	case jobs.OverlapSkip:
+	}
+	if job.Unfinished {
+		return placeNone
+	}
+	return placeNow
+}
+
+// writeDecisions writes rows of the ledger. A tick that is in it already is not
+// decided again; of a row of missed ticks, those that are in it are left out.
+func (l *lead) writeDecisions(ctx context.Context, tx pgx.Tx, decisions []decision) ([]decidedTick, error) {
+	rows := make([]sql.TickDecision, 0, len(decisions))
+	for _, d := range decisions {
+		rows = append(rows, d.TickDecision)
+	}
+	written, err := l.config.Statements.InsertTicks(ctx, tx, l.term.Number, rows)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[tickKey]int64, len(written))
+	for _, tick := range written {
+		ids[keyOf(tick.JobName, tick.Tick)] = tick.ID
+	}
+	var decided []decidedTick
+	var rest []sql.TickDecision
+	for _, d := range decisions {
+		if id, ok := ids[keyOf(d.JobName, d.Tick)]; ok {
+			decided = append(decided, decidedTick{d.TickDecision, id})
+			continue
+		}
+		if d.LastMissedTick == nil {
+			continue
+		}
+		known, err := l.config.Statements.LastDecided(ctx, tx, d.JobName, d.Tick, *d.LastMissedTick)
+		if err != nil {
+			return nil, err
+		}
+		if known == nil {
+			continue
+		}
+		if count, first, last := d.schedule.Count(*known, *d.LastMissedTick); count > 0 {
+			rest = append(rest, missedRow(d.JobName, nil, d.Reason, d.DryRun, count, first, last).TickDecision)
+		}
+	}
+	if len(rest) > 0 {
+		_, err = l.config.Statements.InsertTicks(ctx, tx, l.term.Number, rest)
+	}
+	return decided, err
+}
+
+// decidedTick is a row that was written.
+type decidedTick struct {
+	sql.TickDecision
+
+	id int64
 }
 
 type tickKey struct {
@@ -108,110 +300,62 @@ type tickKey struct {
 	micro int64
 }
 
-// latest decides the ticks of one job from next_run up to now, by the policy
-// "latest": the newest is run, the others are one row of missed ones.
-func (l *lead) latest(job sql.DueJob, schedule *cron.Schedule) []sql.TickDecision {
-	before := job.NextRun.Add(-time.Nanosecond)
-	count, first, last := schedule.Count(before, job.Now)
-	if count == 0 {
-		// The zone's rules changed since the run was planned.
-		return nil
-	}
-	var decisions []sql.TickDecision
-	if count > 1 {
-		missed, _, lastMissed := schedule.Count(before, last.Add(-time.Nanosecond))
-		decisions = append(decisions, sql.TickDecision{
-			JobName: job.JobName, Tick: first, Status: string(jobs.StatusMissed), Reason: ReasonOutage,
-			MissedCount: missed, LastMissedTick: &lastMissed, DryRun: job.DryRun,
-		})
-	}
-	return append(decisions, l.decideTick(job, last))
-}
+func keyOf(job string, tick time.Time) tickKey { return tickKey{job, tick.UnixMicro()} }
 
-// decideTick decides one tick by the overlap policy.
-func (l *lead) decideTick(job sql.DueJob, tick time.Time) sql.TickDecision {
-	decision := sql.TickDecision{JobName: job.JobName, Tick: tick, Status: string(jobs.StatusPending), DryRun: job.DryRun}
-	parameters, err := l.resolve(job, nil)
-	switch {
-	case err != nil:
-		decision.Status, decision.Reason = string(jobs.StatusSkipped), fmt.Sprintf("%s: %v", ReasonInvalidParameters, err)
-	case job.Unfinished:
-		decision.Status, decision.Reason = string(jobs.StatusSkipped), ReasonOverlap
-	default:
-		decision.Parameters = parameters
-	}
-	return decision
-}
-
-// decideRequested decides the runs that were asked for, oldest first.
-func (l *lead) decideRequested(ctx context.Context) (decided bool, err error) {
-	for {
-		var n int
-		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			requested, err := l.config.Statements.RequestedRuns(ctx, tx, chunk)
-			if err != nil {
-				return err
-			}
-			n = 0
-			var inserts []river.InsertManyParams
-			for _, run := range requested {
-				insert, decided, err := l.decideRun(ctx, tx, run)
-				if err != nil {
-					return err
-				}
-				if decided {
-					n++
-				}
-				if insert != nil {
-					inserts = append(inserts, *insert)
-				}
-			}
-			return l.insert(ctx, tx, inserts)
-		})
-		if err != nil {
-			return decided, err
-		}
-		decided = decided || n > 0
-		if n < chunk {
-			return decided, nil
+// enqueueTicks hands what was decided to run to River, and counts it by job.
+func (l *lead) enqueueTicks(ctx context.Context, tx pgx.Tx, byName map[string]*sql.DueJob, decided []decidedTick) (map[string]int64, error) {
+	var crowded []string
+	var newer []int64
+	for _, d := range decided {
+		if job := byName[d.JobName]; d.Status == string(jobs.StatusPending) && place(*job) == placeMade {
+			crowded = append(crowded, d.JobName)
+			newer = append(newer, d.id)
 		}
 	}
-}
-
-// decideRun decides one run that was asked for. Without an insert it was refused,
-// or, if it is not decided, waits for somebody who has locked the job's row.
-func (l *lead) decideRun(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) (insert *river.InsertManyParams, decided bool, err error) {
-	refuse := func(status jobs.Status, reason, errorText string) (*river.InsertManyParams, bool, error) {
-		return nil, true, l.config.Statements.RefuseRun(ctx, tx, l.term.Number, run.ID, string(status), reason, errorText)
-	}
-	if l.config.Disabled {
-		return refuse(jobs.StatusSkipped, ReasonDisabled, "")
-	}
-	job, registered, err := l.config.Statements.JobForRun(ctx, tx, run.JobName)
-	switch {
-	case err != nil:
-		return nil, false, err
-	case !registered:
-		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
-	case job == nil:
-		return nil, false, nil
-	case job.Paused:
-		return refuse(jobs.StatusSkipped, ReasonPaused, "")
-	}
-	parameters, err := l.resolve(*job, run.Parameters)
+	still, err := l.makeRoom(ctx, tx, crowded, newer)
 	if err != nil {
-		return refuse(jobs.StatusFailed, ReasonInvalidParameters, err.Error())
+		return nil, err
 	}
-	if job.Unfinished {
-		return refuse(jobs.StatusSkipped, ReasonOverlap, "")
+	enqueued := make(map[string]int64, len(decided))
+	var inserts []river.InsertManyParams
+	var inLine []int64
+	for _, d := range decided {
+		switch {
+		case d.Status != string(jobs.StatusPending):
+		case still[d.JobName]:
+			inLine = append(inLine, d.id)
+		default:
+			job := byName[d.JobName]
+			inserts = append(inserts, insertParams(*job, jobs.Args{
+				RunID: d.id, Tick: d.Tick, Trigger: jobs.TriggerSchedule, DryRun: job.DryRun, Parameters: d.Parameters,
+			}))
+			enqueued[d.JobName]++
+		}
 	}
-	if err := l.config.Statements.AcceptRun(ctx, tx, l.term.Number, run, parameters); err != nil {
-		return nil, false, err
+	if len(inLine) > 0 {
+		if err := l.config.Statements.PutInLine(ctx, tx, inLine); err != nil {
+			return nil, err
+		}
 	}
-	params := insertParams(*job, jobs.Args{
-		RunID: run.ID, Tick: run.Tick, Trigger: jobs.Trigger(run.Trigger), DryRun: run.DryRun, Parameters: parameters,
-	})
-	return &params, true, nil
+	return enqueued, l.insert(ctx, tx, inserts)
+}
+
+// makeRoom cancels what is unfinished of some jobs, and ends what overlap has put
+// in line there, for the sake of newer runs. It returns the jobs of which
+// something is still unfinished: it was told to stop.
+func (l *lead) makeRoom(ctx context.Context, tx pgx.Tx, jobNames []string, newer []int64) (map[string]bool, error) {
+	if len(jobNames) == 0 {
+		return nil, nil //nolint:nilnil // a nil map holds nothing
+	}
+	names, err := l.config.Statements.CancelUnfinished(ctx, tx, jobNames)
+	if err != nil {
+		return nil, err
+	}
+	still := make(map[string]bool, len(names))
+	for _, name := range names {
+		still[name] = true
+	}
+	return still, l.config.Statements.SupersedeQueued(ctx, tx, jobNames, newer)
 }
 
 // resolve checks a run's parameters over the job's own over the defaults.

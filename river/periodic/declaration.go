@@ -19,9 +19,11 @@ type Declaration struct {
 	TimeZone string
 	// Enabled jobs are scheduled.
 	Enabled bool
-	// Overlap and CatchUp name policies.
-	Overlap Overlap
-	CatchUp CatchUp
+	// The policies; see the package jobs.
+	Overlap       jobs.Overlap
+	CatchUp       jobs.CatchUp
+	CatchUpLimit  int
+	CatchUpMaxAge time.Duration
 	// Timeout bounds an attempt.
 	Timeout time.Duration
 	// MaxAttempts is the last attempt.
@@ -32,24 +34,6 @@ type Declaration struct {
 	// not among them.
 	Parameters map[string]any
 }
-
-// Overlap says what happens to a run whose predecessor has not ended.
-type Overlap string
-
-// OverlapSkip leaves the run out; the ledger says so. The default.
-const OverlapSkip Overlap = "skip"
-
-// Overlaps lists the policies.
-func Overlaps() []Overlap { return []Overlap{OverlapSkip} }
-
-// CatchUp says what happens to ticks that were missed because nobody led.
-type CatchUp string
-
-// CatchUpLatest runs the newest missed tick, once. The default.
-const CatchUpLatest CatchUp = "latest"
-
-// CatchUps lists the policies.
-func CatchUps() []CatchUp { return []CatchUp{CatchUpLatest} }
 
 // statement is the form in which a declaration is stored.
 func (d Declaration) statement() (sql.Declaration, error) {
@@ -77,11 +61,15 @@ func (d Declaration) statement() (sql.Declaration, error) {
 		Enabled:        d.Enabled,
 		Overlap:        string(d.Overlap),
 		CatchUp:        string(d.CatchUp),
+		CatchUpLimit:   d.CatchUpLimit,
 		Timeout:        d.Timeout,
 		MaxAttempts:    d.MaxAttempts,
 		DryRun:         d.DryRun,
 		Parameters:     encoded,
 		ParameterSpecs: encodedSpecs,
+	}
+	if d.CatchUpMaxAge > 0 {
+		statement.CatchUpMaxAge = &d.CatchUpMaxAge
 	}
 	statement.Declared, err = json.Marshal(statement)
 	if err != nil {

@@ -137,10 +137,26 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	return context.Cause(ctx)
 }
 
+// clockStep is how far the database's clock must be from where it was expected
+// for it to count as set: more than a slow answer explains.
+const clockStep = 2 * leader.HeartbeatTimeoutDefault
+
 func (l *lead) beat(ctx context.Context) (sql.Pulse, error) {
+	expected := l.term.Now()
 	pulse, err := l.term.Heartbeat(ctx)
 	l.lastBeat = l.term.Elapsed()
-	return pulse, err
+	if err != nil {
+		return pulse, err
+	}
+	switch step := pulse.Now.Sub(expected); {
+	case step > clockStep:
+		l.config.Logger.WarnContext(ctx, "the database's clock was set forward; ticks that it passed are missed, or made up for by the jobs' catch-up policies",
+			slog.Duration("by", step), slog.Time("now", pulse.Now))
+	case step < -clockStep:
+		l.config.Logger.WarnContext(ctx, "the database's clock was set back; ticks that are decided are not run again, so a job goes on at its next_run",
+			slog.Duration("by", -step), slog.Time("now", pulse.Now))
+	}
+	return pulse, nil
 }
 
 // pause is the time until the next beat: at the latest when the heartbeat is due,
@@ -162,9 +178,11 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 		due bool
 		do  func(ctx context.Context) (bool, error)
 	}{
-		{pulse.Unplanned && !l.config.Disabled, l.plan},
+		{pulse.Undecided || pulse.Unplanned && !l.config.Disabled, l.plan},
 		{pulse.Nearest != nil && !pulse.Nearest.After(pulse.Now) && !l.config.Disabled, l.decideDue},
 		{pulse.Requested, l.decideRequested},
+		{pulse.Backfill, l.decideBackfill},
+		{pulse.Waiting, l.decideWaiting},
 	}
 	if !l.declared {
 		// Until what is in force has been written, nothing is decided: an older
@@ -204,72 +222,4 @@ func (l *lead) declare(ctx context.Context) (declared bool, err error) {
 		l.config.Logger.WarnContext(ctx, "jobs are not registered here any more; their history is kept, they are not enqueued", slog.Any("jobs", gone))
 	}
 	return true, nil
-}
-
-// plan computes the next run of every job that has none.
-func (l *lead) plan(ctx context.Context) (planned bool, err error) {
-	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		unplanned, err := l.config.Statements.UnplannedJobs(ctx, tx)
-		if err != nil {
-			return err
-		}
-		for _, job := range unplanned {
-			schedule, problem := l.schedule(ctx, job.JobName, job.Schedule, job.ScheduleOverride, job.Timezone)
-			var next time.Time
-			if schedule != nil {
-				next = schedule.Next(job.Now)
-				if next.IsZero() {
-					problem = "the schedule has no tick any more"
-				}
-			}
-			if err := l.config.Statements.PlanJob(ctx, tx, job.JobName, timeOrNil(next), problem); err != nil {
-				return err
-			}
-			planned = true
-		}
-		return nil
-	})
-	return planned && err == nil, err
-}
-
-// schedule returns the schedule in force: the override, or the declared one if
-// the override cannot be read, with the problem to show. Nil if neither can.
-func (s *Service) schedule(ctx context.Context, job, text string, override *string, timeZone string) (schedule *cron.Schedule, problem string) {
-	if override != nil {
-		schedule, err := s.parse(ctx, job, *override, timeZone)
-		if err == nil {
-			return schedule, ""
-		}
-		problem = fmt.Sprintf("schedule_override is not in force, the declared schedule is: %v", err)
-	}
-	schedule, err := s.parse(ctx, job, text, timeZone)
-	if err != nil {
-		problem = err.Error()
-	}
-	return schedule, problem
-}
-
-// parse remembers what it has parsed, and what it could not: the schedules of a
-// fleet are few and do not change often. A text that cannot be read is told once.
-func (s *Service) parse(ctx context.Context, job, text, timeZone string) (*cron.Schedule, error) {
-	key := scheduleKey{job, text, timeZone}
-	if known, ok := s.schedules[key]; ok {
-		return known.schedule, known.err
-	}
-	if len(s.schedules) > 10*len(s.definitions)+1000 {
-		clear(s.schedules)
-	}
-	schedule, err := jobs.ParseSchedule(job, text, timeZone)
-	if err != nil {
-		s.config.Logger.WarnContext(ctx, "a job's schedule cannot be read", slog.String("job", job), slog.Any("error", err))
-	}
-	s.schedules[key] = parsedSchedule{schedule, err}
-	return schedule, err
-}
-
-func timeOrNil(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }

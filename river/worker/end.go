@@ -37,7 +37,7 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 	case errors.Is(cause, errAttemptLost):
 		return a.lost(ctx)
 	case errors.Is(ctxCause, rivertype.ErrJobCancelledRemotely):
-		return a.fail(ctx, sql.Failure{Error: "cancelled: " + cause.Error(), Trace: trace, Permanent: true})
+		return a.fail(ctx, sql.Failure{Error: "cancelled: " + cause.Error(), Trace: trace, Cancelled: true})
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		cause = fmt.Errorf("timed out after %v: %w", a.Timeout(a.riverJob), cause)
 	case ctx.Err() != nil, presence.Err() != nil:

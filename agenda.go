@@ -1,0 +1,83 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+// AgendaEntry is something that is going to run.
+type AgendaEntry struct {
+	// RunAt is when, by the database's clock; in the past for what waits.
+	RunAt   time.Time `json:"run_at"`
+	JobName string    `json:"job_name"`
+	Trigger string    `json:"trigger"`
+	// Status is planned for a tick, and otherwise the run's in the ledger: scheduled,
+	// requested, waiting, pending or retrying.
+	Status string `json:"status"`
+	// Count is the number of ticks that the entry stands for, from RunAt to Last; 1
+	// for all but the jobs that have many.
+	Count int64     `json:"count"`
+	Last  time.Time `json:"last"`
+	// RunID and RequestedBy are those of a run that is in the ledger already.
+	RunID       *int64  `json:"run_id"`
+	RequestedBy *string `json:"requested_by"`
+}
+
+// agendaTicksMax is how many ticks of a job are listed one by one: those of an
+// hourly job in a day.
+const agendaTicksMax = 24
+
+// Agenda lists what is going to run within a time from now, by the database's
+// clock, earliest first: the ticks of all jobs that are planned, and the runs that
+// were asked for. A job that has more than 24 ticks in that time is one entry with
+// their count.
+func (c *Client) Agenda(ctx context.Context, within time.Duration) ([]AgendaEntry, error) {
+	planned, err := c.statements.AgendaJobs(ctx, c.pool)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := c.statements.AgendaRuns(ctx, c.pool, within)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]AgendaEntry, 0, len(runs)+len(planned))
+	for _, run := range runs {
+		entries = append(entries, AgendaEntry{
+			RunAt: run.RunAt, JobName: run.JobName, Trigger: run.Trigger, Status: run.Status, Count: 1, Last: run.RunAt,
+			RunID: &run.RunID, RequestedBy: run.RequestedBy,
+		})
+	}
+	for _, job := range planned {
+		schedule, err := jobs.ParseSchedule(job.JobName, job.Schedule, job.Timezone)
+		if err != nil {
+			return nil, err
+		}
+		tick := func(at, last time.Time, count int64) AgendaEntry {
+			return AgendaEntry{
+				RunAt: at, JobName: job.JobName, Trigger: string(jobs.TriggerSchedule), Status: "planned", Count: count, Last: last,
+			}
+		}
+		after, end := job.NextRun.Add(-time.Microsecond), job.Now.Add(within)
+		count, first, last := schedule.Count(after, end)
+		if count > agendaTicksMax {
+			entries = append(entries, tick(first, last, count))
+			continue
+		}
+		for _, at := range schedule.Newest(int(count), after, end) {
+			entries = append(entries, tick(at, at, 1))
+		}
+	}
+	slices.SortStableFunc(entries, func(a, b AgendaEntry) int {
+		return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.JobName, b.JobName))
+	})
+	return entries, nil
+}
+
+// Now reads the database's clock, which decides everything.
+func (c *Client) Now(ctx context.Context) (time.Time, error) {
+	return c.statements.Clock(ctx, c.pool)
+}
