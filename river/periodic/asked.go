@@ -40,7 +40,7 @@ func (l *lead) decideRuns(ctx context.Context, read func(ctx context.Context, tx
 				}
 			}
 			n = c.decided
-			return l.insert(ctx, tx, c.inserts)
+			return c.flush(ctx, tx)
 		})
 		if err != nil {
 			return decided, err
@@ -105,6 +105,10 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 		job.Queued = true
 		return c.config.Statements.PutInLine(ctx, tx, []int64{run.ID})
 	case placeMade:
+		// What was accepted a moment ago may have to make room, too.
+		if err := c.flush(ctx, tx); err != nil {
+			return err
+		}
 		still, err := c.makeRoom(ctx, tx, []string{run.JobName}, []int64{run.ID})
 		if err != nil {
 			return err
@@ -128,6 +132,13 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 		RunID: run.ID, Tick: run.Tick, Trigger: jobs.Trigger(run.Trigger), DryRun: run.DryRun, Parameters: parameters,
 	}))
 	return nil
+}
+
+// flush hands to River what was accepted.
+func (c *caller) flush(ctx context.Context, tx pgx.Tx) error {
+	inserts := c.inserts
+	c.inserts = nil
+	return c.insert(ctx, tx, inserts)
 }
 
 // placeOf is place for a run that may be in line already. One that overlap has put
