@@ -137,3 +137,44 @@ func TestCatchUpObeysOverlap(t *testing.T) {
 	}
 	waitValue(t, db, waitRun, int64(4), "SELECT count(*) FROM scheduler.runs WHERE job_name = 'endless' AND status = 'cancelled'")
 }
+
+// A database that was restored from yesterday's backup, taken while runs were under
+// way: what it holds goes on, what it missed is decided once.
+func TestRestoredFromYesterday(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	lost := startReplica(t, db, "lost")
+	waitValue(t, db, 30*time.Second, true, "SELECT EXISTS (SELECT FROM hits)")
+	running := runNow(t, db, "endless")
+	waitStatus(t, db, running, "running")
+	oneOff := scalar[int64](t, db, "SELECT scheduler.run_at('yearly_hit', now() + interval '1 hour')")
+	cancelled := scalar[int64](t, db, "SELECT scheduler.run_at('yearly_hit', now() + interval '1 hour')")
+	exec1(t, db, "SELECT scheduler.cancel_run($1)", cancelled)
+	lost.kill()
+	for table, columns := range map[string][]string{
+		"job_definitions": {"next_run", "last_tick", "plan_from", "created_at", "updated_at"},
+		"job_runs":        {"tick", "created_at", "enqueued_at", "started_at", "finished_at"},
+		"river_job":       {"created_at", "attempted_at", "scheduled_at", "finalized_at"},
+		"leadership":      {"acquired_at"},
+	} {
+		for _, column := range columns {
+			exec1(t, db, fmt.Sprintf("UPDATE scheduler.%s SET %s = %s - interval '1 day'", table, column, column))
+		}
+	}
+	exec1(t, db, "UPDATE hits SET tick = tick - interval '1 day'")
+	// River's own arguments hold the ticks, too; of these runs they do not matter.
+	begin := scalar[time.Time](t, db, "SELECT min(tick) FROM scheduler.job_runs WHERE job_name = 'each_second'")
+	now := scalar[time.Time](t, db, "SELECT clock_timestamp()")
+
+	startReplica(t, db, "found")
+	waitValue(t, db, 30*time.Second, true, "SELECT count(*) >= 2 FROM hits WHERE tick > $1", now)
+	waitValue(t, db, waitRun, true, "SELECT status = 'running' AND attempt = 2 AND replica_id = 'found' FROM scheduler.runs WHERE id = $1", running)
+	waitStatus(t, db, oneOff, "success")
+	waitStatus(t, db, cancelled, "cancelled")
+	if !scalar[bool](t, db, "SELECT count(*) = 1 AND sum(missed_count) BETWEEN 86300 AND 86410 FROM scheduler.job_runs WHERE job_name = 'each_second' AND missed_count > 10") {
+		t.Error("the day that was lost is not one row of missed ticks")
+	}
+	exec1(t, db, "SELECT scheduler.pause_job('each_second', 'the end')")
+	waitValue(t, db, waitRun, int64(0), "SELECT count(*) FROM scheduler.runs WHERE job_name = 'each_second' AND status IN ('pending', 'running', 'retrying')")
+	checkTicks(t, db, begin)
+}
