@@ -278,3 +278,18 @@ func TestBadValuesBySQL(t *testing.T) {
 	exec1(t, db, "SELECT scheduler.reschedule_job('yearly_hit', NULL)")
 	waitValue(t, db, waitRun, true, "SELECT schedule = '@yearly' AND next_run = date_trunc('year', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '1 year' FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
 }
+
+// A next run that is no tick, such as one planned by other time zone data, is
+// corrected by the next leader before it counts.
+func TestNextRunIsVerified(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	config := scheduler.Config{DatabaseURL: db.URL}
+	stop := runScheduler(t, config)
+	waitValue(t, db, waitRun, true, "SELECT next_run IS NOT NULL FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+	right := scalar[time.Time](t, db, "SELECT next_run FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+	stop()
+	exec1(t, db, "UPDATE scheduler.job_definitions SET next_run = next_run + interval '1 hour' WHERE job_name = 'yearly_hit'")
+	runScheduler(t, config)
+	waitValue(t, db, waitRun, right, "SELECT next_run FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+}

@@ -115,6 +115,34 @@ func (s *Statements) PlanJobs(ctx context.Context, tx pgx.Tx, plans []Plan) erro
 	return nil
 }
 
+// PlannedJob is a job whose next run is to come.
+type PlannedJob struct {
+	JobName  string
+	Schedule string
+	Timezone string
+	NextRun  time.Time
+	// After: the next run must be the first tick after it.
+	After time.Time
+}
+
+// PlannedJobs reads all jobs whose next run is to come.
+func (s *Statements) PlannedJobs(ctx context.Context, db Querier) ([]PlannedJob, error) {
+	return collect[PlannedJob](ctx, db, "read the planned jobs", s.Text("planned_jobs"), pgx.NamedArgs{})
+}
+
+// CorrectPlans gives jobs another next run, unless the one read has changed since.
+func (s *Statements) CorrectPlans(ctx context.Context, db Querier, jobs []PlannedJob, nextRuns []*time.Time) error {
+	names, was := make([]string, len(jobs)), make([]time.Time, len(jobs))
+	for i, job := range jobs {
+		names[i], was[i] = job.JobName, job.NextRun
+	}
+	_, err := db.Exec(ctx, s.Text("correct_plans"), pgx.NamedArgs{"job_names": names, "was": was, "next_runs": nextRuns})
+	if err != nil {
+		return fmt.Errorf("correct the plans: %w", err)
+	}
+	return nil
+}
+
 // UndecidedSpan is a stretch of time for which a job's ticks will not be decided.
 type UndecidedSpan struct {
 	ID       int64

@@ -48,6 +48,19 @@ FROM unnest(@job_names::text[], @next_runs::timestamptz[], @problems::text[], @g
      AS p (job_name, next_run, problem, good_schedule, good_timezone)
 WHERE d.job_name = p.job_name
 
+-- name: planned_jobs
+-- All jobs whose next run is to come, with the instant after which it must be the
+-- first tick: where the clock was set back, the last tick that is decided.
+SELECT job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
+       next_run, greatest(now(), last_tick) AS after
+FROM scheduler.job_definitions d
+WHERE next_run > now()
+
+-- name: correct_plans
+UPDATE scheduler.job_definitions d SET next_run = p.next_run
+FROM unnest(@job_names::text[], @was::timestamptz[], @next_runs::timestamptz[]) AS p (job_name, was, next_run)
+WHERE d.job_name = p.job_name AND d.next_run = p.was
+
 -- name: undecided_spans
 SELECT id, job_name, schedule, timezone, after, up_to, reason, dry_run
 FROM scheduler.undecided_spans

@@ -140,6 +140,36 @@ func (l *lead) planJob(ctx context.Context, job sql.UnplannedJob, closed *sql.Un
 	return plan, goesOn
 }
 
+// verifyPlans looks once a term whether every planned run is still the first tick to
+// come. It is not if this program's time zone data differ from those of the one that
+// planned it, or if somebody has written into next_run.
+func (l *lead) verifyPlans(ctx context.Context) error {
+	return l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		planned, err := l.config.Statements.PlannedJobs(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var wrong []sql.PlannedJob
+		var nextRuns []*time.Time
+		for _, job := range planned {
+			schedule, err := l.parse(ctx, job.JobName, job.Schedule, job.Timezone)
+			if err != nil {
+				continue // told, and decided when it is due
+			}
+			if next := schedule.Next(job.After); !next.Equal(job.NextRun) {
+				wrong = append(wrong, job)
+				nextRuns = append(nextRuns, timeOrNil(next))
+				l.config.Logger.WarnContext(ctx, "a job was planned by other time zone data, or by hand; its next run is corrected",
+					slog.String("job", job.JobName), slog.Time("was", job.NextRun), slog.Time("next_run", next))
+			}
+		}
+		if len(wrong) == 0 {
+			return nil
+		}
+		return l.config.Statements.CorrectPlans(ctx, tx, wrong, nextRuns)
+	})
+}
+
 type scheduleText struct{ text, timeZone string }
 
 // parse remembers what it has parsed, and what it could not: the schedules of a

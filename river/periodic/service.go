@@ -94,6 +94,7 @@ type lead struct {
 	*Service
 	term     *leader.Term
 	declared bool
+	verified bool
 	// missing holds the replicas that have runs and no presence lock, since when.
 	missing map[string]time.Duration
 	// nextPrune and lastBeat, too, are on the term's own clock.
@@ -202,6 +203,14 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 			errs = append(errs, err)
 		}
 		acted = acted || did
+	}
+	if !l.verified && !acted && len(errs) == 0 {
+		// When there is nothing that is more urgent.
+		if err := l.verifyPlans(ctx); err != nil {
+			errs = append(errs, err)
+		} else {
+			l.verified = true
+		}
 	}
 	return acted, errors.Join(append(errs, l.maintain(ctx, pulse))...)
 }
