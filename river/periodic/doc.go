@@ -14,21 +14,21 @@
 // for each, inserts River's job for those that are to run, and moves next_run on.
 // All or nothing; after an error the same ticks are decided again. So a tick is
 // enqueued at most once, and one that is not enqueued is in the ledger with the
-// reason:
-//
-//   - skipped, overlap: the run before had not ended;
-//   - missed, outage: nobody led while it was due, and only the newest of the
-//     missed ticks was run. One row stands for all ticks from tick to
-//     last_missed_tick; missed_count counts them.
+// reason. Which ticks are run, after an outage, the job's catch-up policy says
+// (decide.go); what becomes of a run while another one is unfinished, its overlap
+// policy (place). Runs that wait are in line: status waiting.
 //
 // A job that is paused, disabled or not registered has no next_run: nothing piles
-// up, and it goes on from the moment when it may run again.
+// up, and it goes on from the moment when it may run again. A change of a job takes
+// its plan back; ticks that it leaves undecided are noted by a trigger as a span,
+// and counted into the ledger when the job is planned anew (plan.go).
 //
 // # Runs asked for
 //
-// run_now() writes a row with status requested and notifies. The leader decides it
-// on the same path, by the same overlap policy. Only the leader inserts River
-// jobs.
+// run_now() writes a row with status requested and notifies; run_at() one with
+// status scheduled; backfill() a request that the leader turns into a line of runs.
+// The leader decides them on the same path, by the same overlap policy (asked.go).
+// Only the leader inserts River jobs.
 //
 // # River's maintenance
 //
