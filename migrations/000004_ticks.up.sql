@@ -286,9 +286,12 @@ SELECT d.next_run AS run_at, d.job_name, 'planned' AS status, 'schedule' AS trig
 FROM job_definitions d
 WHERE d.next_run IS NOT NULL
 UNION ALL
-SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by
-FROM job_runs r
-WHERE r.status IN ('scheduled', 'requested', 'waiting', 'pending', 'retrying')
+-- Apart, so that each finds its own index.
+SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by FROM job_runs r WHERE r.status = 'scheduled'
+UNION ALL
+SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by FROM job_runs r WHERE r.status = 'waiting'
+UNION ALL
+SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by FROM job_runs r WHERE r.status IN ('requested', 'pending', 'retrying')
 ORDER BY run_at, job_name;
 COMMENT ON VIEW agenda IS 'What comes next: the next tick of every job, and every run that has been asked for or waits. scheduler agenda shows all ticks of a day.';
 
