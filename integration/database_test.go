@@ -16,8 +16,8 @@ import (
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
-	"github.com/systempromptio/scheduler/migrations"
 	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/migrations"
 	"github.com/systempromptio/scheduler/sql"
 )
 

@@ -14,8 +14,8 @@ import (
 const bigLedger = `
 INSERT INTO scheduler.job_definitions (job_name, schedule, timeout, max_attempts, next_run)
 SELECT 'j' || n, '* * * * *', '1 hour', 5, now() + n * interval '1 minute' - interval '5 minutes' FROM generate_series(1, 200) n;
-INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, enqueued_at, started_at, finished_at, missed_count, last_missed_tick)
-SELECT 'j' || n % 200 + 1, now() - n * interval '1 minute', 'schedule', CASE WHEN n % 50 = 0 THEN 'missed' ELSE 'success' END, now(), now(), now(),
+INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, started_at, finished_at, missed_count, last_missed_tick)
+SELECT 'j' || n % 200 + 1, now() - n * interval '1 minute', 'schedule', CASE WHEN n % 50 = 0 THEN 'missed' ELSE 'success' END, now(), clock_timestamp(),
        CASE WHEN n % 50 = 0 THEN 1 END, CASE WHEN n % 50 = 0 THEN now() - n * interval '1 minute' END
 FROM generate_series(1, 300000) n;
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, reason, backfill_id)

@@ -64,7 +64,7 @@ func TestPauseCancelsRunning(t *testing.T) {
 	waitStatus(t, db, first, jobs.StatusRunning)
 	exec1(t, db, "SELECT scheduler.pause_job('endless', 'it does harm', cancel_running => true)")
 	for _, run := range []int64{first, second} {
-		if got := scalar[string](t, db, "SELECT status || ' ' || reason FROM scheduler.runs WHERE id = $1", run); got != "cancelled cancelled by postgres: it does harm" {
+		if got := scalar[string](t, db, "SELECT status || ', ' || reason FROM scheduler.runs WHERE id = $1", run); got != "cancelled, cancelled by postgres: it does harm" {
 			t.Errorf("right after the pause run %d is: %s", run, got)
 		}
 	}

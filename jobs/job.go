@@ -19,10 +19,12 @@ const (
 	MaxAttemptsDefault = 5
 
 	// CatchUpLimitDefault is how many missed ticks are made up for where nothing
-	// else is said, and CatchUpLimitMax how many may be: they are written in one
-	// transaction.
+	// else is said.
 	CatchUpLimitDefault = 100
-	CatchUpLimitMax     = 10_000
+
+	// CatchUpLimitMax is how many missed ticks may be made up for: they are written in
+	// one transaction, which holds up the leader for as long.
+	CatchUpLimitMax = 10_000
 )
 
 // Definition says what a job is. It is the same for every run; what a
