@@ -23,7 +23,7 @@ SELECT 'j' || n % 7 + 1, now() - n * interval '1 minute', 'backfill', s.status, 
 FROM generate_series(1, 1000) n, unnest(ARRAY['waiting', 'success']) s (status);
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status)
 SELECT 'j' || n, now() + (n - 5) * interval '1 hour', 'manual', s.status FROM generate_series(1, 10) n, unnest(ARRAY['requested', 'scheduled', 'pending', 'running', 'retrying']) s (status);
-INSERT INTO scheduler.backfill_requests (job_name, from_tick, to_tick, again, parameters, dry_run) VALUES ('j1', now(), now(), false, '{}', false);
+INSERT INTO scheduler.backfill_requests (job_name, from_tick, to_tick, again, parameters, dry_run) VALUES ('j1', now() - interval '1 day', now(), false, '{}', false);
 INSERT INTO scheduler.river_job (args, kind, max_attempts, state, finalized_at)
 SELECT '{}', 'j1', 5, 'completed', now() FROM generate_series(1, 100000) n;
 `

@@ -16,6 +16,9 @@ ALTER TABLE job_definitions
     ADD COLUMN plan_from timestamptz NOT NULL DEFAULT clock_timestamp(),
     ADD COLUMN paused_with_scheduler boolean NOT NULL DEFAULT false;
 
+UPDATE job_definitions SET good_schedule = coalesce(schedule_override, schedule), good_timezone = timezone
+WHERE next_run IS NOT NULL AND problem IS NULL;
+
 -- Two more statuses: scheduled, asked for at a later time; waiting, in line until
 -- the runs before it have ended.
 ALTER TABLE job_runs
@@ -427,9 +430,10 @@ DECLARE
     run_id bigint;
 BEGIN
     FOR run_id IN
-        SELECT r.id FROM job_runs r
-        WHERE r.job_name = the_name AND r.status IN ('requested', 'waiting', 'pending', 'running', 'retrying')
-        ORDER BY r.id
+        SELECT r.id FROM job_runs r WHERE r.job_name = the_name AND r.status IN ('requested', 'pending', 'running', 'retrying')
+        UNION ALL
+        SELECT r.id FROM job_runs r WHERE r.job_name = the_name AND r.status = 'waiting'
+        ORDER BY id
     LOOP
         BEGIN
             PERFORM cancel_run(run_id, reason);
