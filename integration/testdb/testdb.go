@@ -15,14 +15,14 @@
 // All databases of a test process are on one server, which is started when the
 // first test asks for one and removed by [Main]. It keeps its data in memory
 // and does not wait for disks: fast, and of no use to a test that ends the
-// server. Such a test starts a server of its own with [Start]; [Standby] starts
-// a pair, and [PgBouncer] puts a pooler in front of a database.
+// server, or sets its clock. Such a test starts a server of its own with [Start];
+// [Standby] starts a pair, and [PgBouncer] puts a pooler in front of a database.
 //
 // The environment says the rest:
 //   - SCHEDULER_TEST_PG: the major version of PostgreSQL, 17 by default.
 //   - SCHEDULER_TEST_IMAGE_<VERSION>: the image for it. By default that is
 //     scheduler-test-postgres:<VERSION>, which `make image` makes, and else the
-//     official image. Only the first of them has pgbouncer.
+//     official image. Only the first of them has pgbouncer and libfaketime.
 //   - SCHEDULER_TEST_KEEP=1: containers stay if a test failed, for a look at
 //     what is in the databases.
 //
