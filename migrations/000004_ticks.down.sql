@@ -1,6 +1,8 @@
 -- What only the newer version knows ends here.
 UPDATE job_runs SET status = 'cancelled', reason = 'migrated_down', finished_at = clock_timestamp() WHERE status IN ('scheduled', 'waiting');
 
+DROP TRIGGER scheduler_finalized ON river_job;
+DROP FUNCTION river_job_finalized();
 DROP FUNCTION cancel_backfill(bigint, text);
 DROP FUNCTION backfill(text, timestamptz, timestamptz, integer, boolean, jsonb, boolean);
 DROP FUNCTION reschedule_job(text, text);

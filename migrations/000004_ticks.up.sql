@@ -584,6 +584,21 @@ END;
 $$;
 COMMENT ON FUNCTION cancel_backfill(bigint, text) IS 'Takes back the runs of a backfill that have not begun, and says how many. The one that runs goes on; cancel_run() cancels it.';
 
+-- The database's clock says when a run of River's ended, too: JobCompleteTx brings
+-- the replica's.
+CREATE FUNCTION river_job_finalized() RETURNS trigger LANGUAGE plpgsql
+AS $$
+BEGIN
+    NEW.finalized_at := clock_timestamp();
+    RETURN NEW;
+END;
+$$;
+
+CREATE TRIGGER scheduler_finalized
+BEFORE UPDATE OF finalized_at ON river_job FOR EACH ROW
+WHEN (OLD.finalized_at IS NULL AND NEW.finalized_at IS NOT NULL AND jsonb_typeof(NEW.args -> 'run_id') = 'number')
+EXECUTE FUNCTION river_job_finalized();
+
 -- What has really run: a migration and this line commit together, unlike the table
 -- of migrations.
 CREATE OR REPLACE FUNCTION migrated_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 4';

@@ -107,6 +107,15 @@ func (s *Statements) HandBack(ctx context.Context, tx pgx.Tx, replicaIDs []strin
 	return handed, nil
 }
 
+// ShiftWaits takes a step by which the clock was set back off the waits of River's
+// jobs that are to be worked.
+func (s *Statements) ShiftWaits(ctx context.Context, tx pgx.Tx, step time.Duration) error {
+	if _, err := tx.Exec(ctx, s.Text("shift_waits"), pgx.NamedArgs{"step": step}); err != nil {
+		return fmt.Errorf("shift the waits of River's jobs: %w", err)
+	}
+	return nil
+}
+
 // NotifyInsert wakes River's clients that work the queues, when the transaction
 // commits.
 func (s *Statements) NotifyInsert(ctx context.Context, tx pgx.Tx, queues []string) error {

@@ -73,6 +73,12 @@ FROM lost
 WHERE j.id = lost.id
 RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id
 
+-- name: shift_waits
+-- The clock was set back: what was to wait for a moment would wait for all of the
+-- step as well.
+UPDATE scheduler.river_job SET scheduled_at = scheduled_at - @step::interval
+WHERE state IN ('available', 'retryable') AND scheduled_at > now() AND jsonb_typeof(args -> 'run_id') = 'number'
+
 -- name: notify_insert
 -- In the transaction that inserts: a notification of River's client is limited
 -- to one for each queue and cooldown, and can be lost.

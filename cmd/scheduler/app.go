@@ -76,13 +76,16 @@ SCHEDULER_ and its name, such as SCHEDULER_MAX_WORKERS for --max-workers.
 Results go to standard output, the log and errors to standard error. Exit codes:
 
   0  done
-  1  it failed: a run did not succeed, the database could not be reached
+  1  it failed: a run did not succeed, the database could not be reached, only some of
+     several runs could be cancelled
   2  refused, and nothing was changed: flags, arguments, configuration, an unknown
-     job, a paused job, an invalid parameter, a wrong password, a database that is
-     read-only or behind a pooler, a schema that is missing or old`,
+     job, run or backfill, a paused job, a run that has ended, an invalid parameter,
+     schedule or time, a wrong password, a database that is read-only or behind a
+     pooler, a schema that is missing or old`,
 		Example: `  scheduler dev                  # try it: a database, a replica, rows that get cleaned
   scheduler serve --migrate      # a replica
   scheduler jobs                 # what is scheduled
+  scheduler agenda               # what comes next
   scheduler run database_cleanup --dry-run --wait`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -100,7 +103,8 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 	a.flags.add(root.PersistentFlags(), "database_url", "schema")
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
-		a.jobsCommand(), a.jobCommand(), a.runCommand(), a.runsCommand(), a.pauseCommand(), a.resumeCommand(),
+		a.jobsCommand(), a.jobCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.cancelCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.backfillCommand(), a.backfillsCommand(),
 		a.leaderCommand(), a.replicasCommand(), a.nextCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	return root

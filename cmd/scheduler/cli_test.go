@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,7 +65,43 @@ func TestRefusedCommandLines(t *testing.T) {
 		{"job", `"scheduler job" needs a job's name`},
 		{"run", `"scheduler run" needs a job's name`},
 		{"run a b", `"scheduler run" takes a job's name only, but was also given "b"`},
-		{"pause a", `pausing needs a reason, for whoever finds the job paused: --reason 'why'`},
+		{"run a --at tomorrow", `--at is "tomorrow", which is not a time; write one such as 2026-03-29T14:30:00Z, or 2026-03-29 or "2026-03-29 14:30", which is read in the job's time zone; or +90m, which is counted from now`},
+		{"run a --at=", `--at is "", which is not a time`},
+		{"run a --at +soon", `--at: "soon" is no duration; write one such as 24h, 90m or 7d`},
+		{"run a --at +-5m", `--at: "-5m" is out of range; a duration must be positive and at most ten years (3653d)`},
+		{"cancel", `"scheduler cancel" needs a run's id, as in: scheduler runs; or --backfill with the id of a backfill`},
+		{"cancel 1 x", `"x" is not the id of a run, a whole number as in: scheduler runs`},
+		{"cancel 1 0", `"0" is not the id of a run`},
+		{"cancel 99999999999999999999", `is not the id of a run`},
+		{"cancel 1 --backfill 2", `--backfill is for all runs of a backfill; leave out either it or "1"`},
+		{"cancel --backfill 0", `--backfill is 0, must be the id of a backfill, as in: scheduler backfills`},
+		{"cancel --backfill x", `invalid argument "x" for "--backfill" flag`},
+		{"pause a", `pausing needs a reason, for whoever finds it paused: --reason 'why'`},
+		{"pause --all", `pausing needs a reason, for whoever finds it paused: --reason 'why'`},
+		{"pause --reason x", `"scheduler pause" needs a job's name, or --all for the whole scheduler`},
+		{"pause a --all --reason x", `--all is for the whole scheduler; leave out either it or "a"`},
+		{"pause a b --reason x", `"scheduler pause" takes a job's name only, but was also given "b"`},
+		{"resume", `"scheduler resume" needs a job's name, or --all for the whole scheduler`},
+		{"resume a --all", `--all is for the whole scheduler; leave out either it or "a"`},
+		{"reschedule", `"scheduler reschedule" needs a job's name`},
+		{"reschedule a", `"scheduler reschedule" needs a cron expression in quotes, such as '0 3 * * *'; or --reset, which goes back to the declared schedule`},
+		{"reschedule a 0 3 bin docs", `the expression came as 4 arguments: put it in quotes, or the shell replaces each * by the names of files`},
+		{"reschedule a @daily --reset", `--reset goes back to the declared schedule; leave out either it or "@daily"`},
+		{"backfill", `"scheduler backfill" needs a job's name`},
+		{"backfill a", `a backfill needs the time of its oldest tick: --from 2026-03-29`},
+		{"backfill a --from then", `--from is "then", which is not a time; write one such as`},
+		{"backfill a --from 2026-03-29 --to=", `--to is "", which is not a time; write one such as`},
+		{"backfill a --from 2026-03-29 --to 2026-03-28", `--from "2026-03-29" is later than --to "2026-03-28"; give the earlier one first`},
+		{"backfill a --from 2026-03-29T00:00:01Z --to 2026-03-29T00:00:00Z", `is later than --to`},
+		{"backfill a --from 2026-03-29 --limit -1", `--limit is -1, must be between 1 and 10000`},
+		{"backfill a --from 2026-03-29 --limit 0", `--limit is 0, must be between 1 and 10000`},
+		{"backfill a --from 2026-03-29 --limit 10001", `--limit is 10001, must be between 1 and 10000`},
+		{"backfills x", `"x" is not the id of a backfill, a whole number as in: scheduler backfills`},
+		{"backfills 1 2", `"scheduler backfills" takes the id of a backfill only, but was also given "2"`},
+		{"agenda --for 0s", `--for: "0s" is out of range; a duration must be positive and at most ten years (3653d)`},
+		{"agenda --for -1h", `--for: "-1h" is out of range`},
+		{"agenda --for 3654d", `--for: "3654d" is out of range`},
+		{"agenda --for soon", `--for: "soon" is no duration; write one such as 24h, 90m or 7d`},
 		{"runs --limit 0", `--limit is 0, must be at least 1`},
 		{"runs --limit x", `invalid argument "x" for "--limit" flag`},
 		{"runs --status bad", `--status is "bad", must be one of: requested, scheduled, waiting, pending, running, retrying, success, failed, cancelled, skipped, missed`},
@@ -91,9 +128,20 @@ func TestRefusedCommandLines(t *testing.T) {
 	}
 }
 
+func TestRefusedEmptyExpression(t *testing.T) {
+	t.Parallel()
+	got := call(t, map[string]string{"DATABASE_URL": nowhere}, "reschedule", "a", " ")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.stderr, "the expression is empty; give one such as '0 3 * * *', or --reset")
+}
+
 func TestRefusedConfiguration(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"serve", "dev", "jobs", "job x", "run x", "runs", "pause x --reason y", "resume x", "leader", "replicas", "migrate up", "migrate down --yes", "migrate status"} {
+	for _, command := range []string{
+		"serve", "dev", "jobs", "job x", "run x", "run x --at +1h", "runs", "agenda", "cancel 1", "cancel --backfill 1",
+		"pause x --reason y", "pause --all --reason y", "resume x", "resume --all", "reschedule x @daily", "reschedule x --reset",
+		"backfill x --from 2026-03-29", "backfills", "backfills 1", "leader", "replicas", "migrate up", "migrate down --yes", "migrate status",
+	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			path := file(t, "schema: public\nnonsense: 1\n")
@@ -116,7 +164,11 @@ func TestRefusedConfiguration(t *testing.T) {
 // A server that does not answer is not bad input: it may be there the next time.
 func TestNoServer(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"jobs", "job x", "run x", "runs", "pause x --reason y", "resume x", "leader", "replicas", "migrate up", "migrate down --yes", "migrate status"} {
+	for _, command := range []string{
+		"jobs", "job x", "run x", "run x --at +1h", "runs", "agenda", "cancel 1", "cancel --backfill 1",
+		"pause x --reason y", "pause --all --reason y", "resume x", "resume --all", "reschedule x @daily", "reschedule x --reset",
+		"backfill x --from 2026-03-29", "backfills", "backfills 1", "leader", "replicas", "migrate up", "migrate down --yes", "migrate status",
+	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			got := call(t, nil, append(strings.Fields(command), "--database-url", nowhere)...)
@@ -181,7 +233,7 @@ func TestExamplesAreUnderstood(t *testing.T) {
 		for line := range strings.SplitSeq(cmd.Example, "\n") {
 			line, _, _ = strings.Cut(line, "#")
 			line, _, _ = strings.Cut(line, " | ")
-			line = strings.ReplaceAll(line, "'restoring a backup'", "backup")
+			line = regexp.MustCompile(`'[^']*'`).ReplaceAllString(line, "quoted")
 			words := strings.Fields(line)
 			for len(words) > 0 && words[0] != "scheduler" {
 				words = words[1:] // variables
@@ -224,7 +276,7 @@ func TestReferenceCommand(t *testing.T) {
 
 func TestCompletionWithoutDatabase(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"run", ""}, {"job", ""}, {"pause", ""}, {"resume", ""}, {"runs", "--job", ""}} {
+	for _, args := range [][]string{{"run", ""}, {"job", ""}, {"pause", ""}, {"resume", ""}, {"runs", "--job", ""}, {"reschedule", ""}, {"backfill", ""}, {"agenda", "--job", ""}} {
 		got := call(t, map[string]string{"DATABASE_URL": nowhere}, append([]string{"__complete"}, args...)...)
 		require.Equal(t, exitDone, got.code)
 		for _, name := range []string{"cleanup_empty_contexts\t", "cleanup_inactive_sessions\t", "cleanup_job_runs\t", "database_cleanup\t"} {
@@ -233,6 +285,7 @@ func TestCompletionWithoutDatabase(t *testing.T) {
 	}
 	require.NotContains(t, call(t, nil, "__complete", "run", "database_cleanup", "").stdout, "cleanup", "only one argument")
 	require.Contains(t, call(t, map[string]string{"DATABASE_URL": nowhere}, "__complete", "run", "database_cleanup", "--param", "").stdout, "mcp_executions=\t")
+	require.Contains(t, call(t, map[string]string{"DATABASE_URL": nowhere}, "__complete", "backfill", "database_cleanup", "--param", "").stdout, "mcp_executions=\t")
 	require.Contains(t, call(t, nil, "__complete", "runs", "--status", "").stdout, "retrying\n")
 	require.Contains(t, call(t, nil, "__complete", "serve", "--log-format", "").stdout, "json\n")
 	require.Contains(t, call(t, nil, "completion", "bash").stdout, "bash completion V2 for scheduler")

@@ -77,12 +77,19 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
+// partialError is a refusal after something was changed.
+type partialError struct{ err error }
+
+func (e *partialError) Error() string { return e.err.Error() }
+
+func (e *partialError) Unwrap() error { return e.err }
+
 // isRefused says whether an error is about something that somebody must change.
 func isRefused(err error) bool {
 	for _, sentinel := range []error{
 		scheduler.ErrSchema, scheduler.ErrStandby, scheduler.ErrPooled, scheduler.ErrUnsupportedServer,
-		scheduler.ErrJobNotRunnable, scheduler.ErrBadArgument,
-		jobs.ErrUnknownJob, jobs.ErrInvalidParameter,
+		scheduler.ErrJobNotRunnable, scheduler.ErrBadArgument, scheduler.ErrRunNotFound, scheduler.ErrBackfillNotFound,
+		jobs.ErrUnknownJob, jobs.ErrInvalidParameter, jobs.ErrInvalidSchedule,
 		devdb.ErrInUse, devdb.ErrNoPostgres,
 	} {
 		if errors.Is(err, sentinel) {
@@ -112,7 +119,7 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // a table that nobo
 }
 
 func exitCode(err error) int {
-	if isRefused(err) {
+	if _, ok := errors.AsType[*partialError](err); !ok && isRefused(err) {
 		return exitRefused
 	}
 	return exitFailed

@@ -24,6 +24,10 @@ func (a *app) leaderCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				now, err := client.Now(cmd.Context())
+				if err != nil {
+					return err
+				}
 				switch {
 				case a.json:
 					return a.writeJSON(leader)
@@ -31,7 +35,7 @@ func (a *app) leaderCommand() *cobra.Command {
 					fmt.Fprintln(a.stdout, "Nobody leads. Start a replica with: scheduler serve")
 				default:
 					writeTable(a.stdout, []string{"REPLICA", "TERM", "BACKEND PID", "LEADS SINCE"}, [][]string{{
-						leader.ReplicaID, fmt.Sprint(leader.Epoch), fmt.Sprint(leader.BackendPID), timeText(&leader.AcquiredAt, time.Now()),
+						leader.ReplicaID, fmt.Sprint(leader.Epoch), fmt.Sprint(leader.BackendPID), timeText(&leader.AcquiredAt, now),
 					}})
 				}
 				return nil
@@ -55,13 +59,17 @@ func (a *app) replicasCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				now, err := client.Now(cmd.Context())
+				if err != nil {
+					return err
+				}
 				switch {
 				case a.json:
 					return a.writeJSON(listJSON(list))
 				case len(list) == 0:
 					fmt.Fprintln(a.stdout, "No replica lives. Start one with: scheduler serve")
 				default:
-					a.writeReplicas(list, time.Now())
+					a.writeReplicas(list, now)
 				}
 				return nil
 			})

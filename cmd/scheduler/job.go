@@ -36,7 +36,10 @@ func (a *app) jobCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				now := time.Now()
+				state, now, err := stateAndClock(cmd.Context(), client)
+				if err != nil {
+					return err
+				}
 				ticks, err := scheduler.NextTicks(job, now, nextTicks)
 				if err != nil && job.Problem == nil {
 					return err
@@ -44,7 +47,7 @@ func (a *app) jobCommand() *cobra.Command {
 				if a.json {
 					return a.writeJSON(jobDetails{Job: job, NextTicks: listJSON(ticks)})
 				}
-				return a.writeJob(job, ticks, now)
+				return a.writeJob(job, state, ticks, now)
 			})
 		},
 	}
@@ -52,7 +55,7 @@ func (a *app) jobCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) writeJob(job scheduler.Job, ticks []time.Time, now time.Time) error {
+func (a *app) writeJob(job scheduler.Job, state scheduler.State, ticks []time.Time, now time.Time) error {
 	parameters, err := parameterRows(job)
 	if err != nil {
 		return err
@@ -73,24 +76,45 @@ func (a *app) writeJob(job scheduler.Job, ticks []time.Time, now time.Time) erro
 		{"Last run", last},
 		{"Runs", fmt.Sprint(job.RunCount)},
 		{"Overlap", job.Overlap},
-		{"Catch-up", job.CatchUp},
+		{"Catch-up", catchUpText(job)},
 		{"Timeout", secondsText(&job.Timeout)},
 		{"Attempts", fmt.Sprint(job.MaxAttempts)},
 	})
-	for _, remark := range remarks(job, now) {
+	if pausedWithAll(job, state) {
+		fmt.Fprintf(a.stdout, "\nIt is paused with the whole scheduler, %s\n", schedulerPauseText(state, now))
+	}
+	for _, remark := range remarks(job, state, now) {
 		fmt.Fprintf(a.stdout, "\nIt %s\n", remark)
 	}
 	if len(parameters) > 0 {
 		fmt.Fprintln(a.stdout, "\nParameters")
 		writeTable(a.stdout, []string{"  NAME", "TYPE", "VALUE", "DEFAULT", "ALLOWED", "DESCRIPTION"}, parameters)
 	}
-	if len(ticks) > 0 {
-		fmt.Fprintln(a.stdout, "\n"+ticksHeading(job))
-		for _, tick := range ticks {
-			fmt.Fprintln(a.stdout, "  "+timeText(&tick, now))
-		}
-	}
+	a.writeNextTicks(job, ticks, now)
 	return nil
+}
+
+// writeNextTicks writes a job's next ticks below a heading, after an empty line.
+func (a *app) writeNextTicks(job scheduler.Job, ticks []time.Time, now time.Time) {
+	if len(ticks) == 0 {
+		return
+	}
+	fmt.Fprintln(a.stdout, "\n"+ticksHeading(job))
+	for _, tick := range ticks {
+		fmt.Fprintln(a.stdout, "  "+timeText(&tick, now))
+	}
+}
+
+// catchUpText says what becomes of missed ticks, with the limits that are set.
+func catchUpText(job scheduler.Job) string {
+	text := job.CatchUp
+	if job.CatchUp == string(jobs.CatchUpAll) {
+		text += ", " + plural(int64(job.CatchUpLimit), "tick") + " at most"
+	}
+	if job.CatchUpMaxAge != nil && job.CatchUp != string(jobs.CatchUpNone) {
+		text += ", none older than " + secondsText(job.CatchUpMaxAge)
+	}
+	return text
 }
 
 func ticksHeading(job scheduler.Job) string {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +28,11 @@ func (a *app) jobsCommand() *cobra.Command {
 				if a.json {
 					return a.writeJSON(listJSON(list))
 				}
-				a.writeJobs(list, time.Now())
+				state, now, err := stateAndClock(cmd.Context(), client)
+				if err != nil {
+					return err
+				}
+				a.writeJobs(list, state, now)
 				return nil
 			})
 		},
@@ -35,9 +41,25 @@ func (a *app) jobsCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) writeJobs(list []scheduler.Job, now time.Time) {
+// stateAndClock reads whether the whole scheduler is paused, and the database's
+// clock.
+func stateAndClock(ctx context.Context, client *scheduler.Client) (scheduler.State, time.Time, error) {
+	state, err := client.State(ctx)
+	if err != nil {
+		return scheduler.State{}, time.Time{}, err
+	}
+	now, err := client.Now(ctx)
+	return state, now, err
+}
+
+func (a *app) writeJobs(list []scheduler.Job, state scheduler.State, now time.Time) {
+	var notes []string
+	if state.PausedAt != nil {
+		notes = append(notes, "The scheduler is paused "+schedulerPauseText(state, now))
+	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.stdout, "There are no jobs yet: a replica writes them when it leads. Start one with: scheduler serve")
+		a.writeNotes(notes)
 		return
 	}
 	rows := make([][]string, 0, len(list))
@@ -48,12 +70,18 @@ func (a *app) writeJobs(list []scheduler.Job, now time.Time) {
 		})
 	}
 	writeTable(a.stdout, []string{"JOB", "STATE", "SCHEDULE", "NEXT RUN", "LAST RUN", "RESULT", "ROWS", "TOOK"}, rows)
-	separator := "\n"
 	for _, job := range list {
-		for _, remark := range remarks(job, now) {
-			fmt.Fprintf(a.stdout, "%s%s %s\n", separator, job.JobName, remark)
-			separator = ""
+		for _, remark := range remarks(job, state, now) {
+			notes = append(notes, job.JobName+" "+remark)
 		}
+	}
+	a.writeNotes(notes)
+}
+
+// writeNotes writes lines after an empty one.
+func (a *app) writeNotes(notes []string) {
+	if len(notes) > 0 {
+		fmt.Fprintf(a.stdout, "\n%s\n", strings.Join(notes, "\n"))
 	}
 }
 
@@ -64,18 +92,12 @@ func stateText(job scheduler.Job) string {
 	return job.State
 }
 
-// remarks is what somebody should know of a job beside its row.
-func remarks(job scheduler.Job, now time.Time) []string {
+// remarks is what somebody should know of a job beside its row. That it is paused
+// with the whole scheduler is not among it.
+func remarks(job scheduler.Job, state scheduler.State, now time.Time) []string {
 	var list []string
-	if job.PausedAt != nil {
-		text := "is paused since " + timeText(job.PausedAt, now)
-		if job.PausedBy != nil {
-			text += " by " + *job.PausedBy
-		}
-		if job.PausedReason != nil {
-			text += ": " + *job.PausedReason
-		}
-		list = append(list, text)
+	if job.PausedAt != nil && !pausedWithAll(job, state) {
+		list = append(list, "is paused "+sinceText(job.PausedAt, job.PausedBy, job.PausedReason, now))
 	}
 	if !job.Registered {
 		list = append(list, "is not registered: its code is gone from the running version, or its module is not imported")

@@ -59,8 +59,12 @@ func timeText(t *time.Time, now time.Time) string {
 	if t == nil {
 		return "-"
 	}
-	return t.Local().Format(time.DateTime) + //nolint:gosmopolitan // whoever reads it is there
-		" (" + relative(t.Sub(now)) + ")"
+	return localTime(*t) + " (" + relative(t.Sub(now)) + ")"
+}
+
+// localTime is a time in the local zone.
+func localTime(t time.Time) string {
+	return t.Local().Format(time.DateTime) //nolint:gosmopolitan // whoever reads it is there
 }
 
 // relative says how far away something is, in two units at most.
@@ -156,4 +160,12 @@ func isAre(n int, what string) string {
 		return "1 " + what + " is"
 	}
 	return fmt.Sprintf("%d %ss are", n, what)
+}
+
+// hasHave counts runs that have done something.
+func hasHave(n int64) string {
+	if n == 1 {
+		return "1 run has"
+	}
+	return fmt.Sprintf("%d runs have", n)
 }

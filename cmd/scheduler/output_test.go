@@ -70,12 +70,13 @@ func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		scheduler.ErrSchema, scheduler.ErrStandby, scheduler.ErrPooled, scheduler.ErrUnsupportedServer, scheduler.ErrJobNotRunnable,
-		scheduler.ErrBadArgument, jobs.ErrUnknownJob, &jobs.ParameterError{}, refused("x"),
+		scheduler.ErrBadArgument, scheduler.ErrRunNotFound, scheduler.ErrBackfillNotFound,
+		jobs.ErrUnknownJob, jobs.ErrInvalidSchedule, &jobs.ParameterError{}, refused("x"),
 		&pgconn.PgError{Code: "28P01"}, &pgconn.PgError{Code: "28000"}, &pgconn.PgError{Code: "3D000"}, &pgconn.PgError{Code: "42501"}, &pgconn.PgError{Code: "25006"},
 	} {
 		require.Equal(t, exitRefused, exitCode(fmt.Errorf("wrapped: %w", err)), "%v", err)
 	}
-	for _, err := range []error{errors.New("x"), &pgconn.PgError{Code: "53300"}, &pgconn.PgError{Code: "57P03"}, net.ErrClosed} {
+	for _, err := range []error{errors.New("x"), &partialError{err: refused("x")}, &pgconn.PgError{Code: "53300"}, &pgconn.PgError{Code: "57P03"}, net.ErrClosed} {
 		require.Equal(t, exitFailed, exitCode(fmt.Errorf("wrapped: %w", err)), "%v", err)
 	}
 }
@@ -167,8 +168,67 @@ func TestRunText(t *testing.T) {
 	require.EqualError(t, failure(run), "run 7 of j: skipped: the run before had not ended")
 	run.Status, run.Reason, run.Error = "failed", nil, &problem
 	require.EqualError(t, failure(run), "run 7 of j: failed: broken…")
-	run.Status, run.Error = "cancelled", nil
+	run.Reason = &reason
+	require.EqualError(t, failure(run), "run 7 of j: failed: broken…", "the reason is why it was begun")
+	run.Status = "cancelled"
+	require.EqualError(t, failure(run), "run 7 of j: cancelled: the run before had not ended", "the error is an earlier attempt's")
+	run.Status, run.Reason, run.Error = "cancelled", nil, nil
 	require.EqualError(t, failure(run), "run 7 of j: cancelled")
+}
+
+func TestComingText(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	reason := "waits for the run before to end"
+	run := scheduler.Run{ID: 7, JobName: "j", Status: "requested", Tick: now.Add(90 * time.Minute)}
+	require.Equal(t, "run 7 of j: requested; see how it goes with: scheduler runs --job j", comingText(run, now))
+	run.Status, run.Reason = "waiting", &reason
+	require.Equal(t, "run 7 of j: waiting (waits for the run before to end); see how it goes with: scheduler runs --job j", comingText(run, now))
+	run.Status = "scheduled"
+	require.Equal(t, "run 7 of j: scheduled for "+localTime(run.Tick)+" (in 1h30m); take it back with: scheduler cancel 7", comingText(run, now))
+	require.Equal(t, "run 7 of j: scheduled for "+localTime(run.Tick), progressText(run))
+}
+
+func TestRemark(t *testing.T) {
+	t.Parallel()
+	by, reason, backfill := "ops", "in line of a backfill", int64(3)
+	run := scheduler.Run{ID: 7, JobName: "j", Status: "scheduled", RequestedBy: &by}
+	require.Equal(t, "asked for by ops", remark(run))
+	run.Status, run.Reason, run.BackfillID = "waiting", &reason, &backfill
+	require.Equal(t, "asked for by ops; backfill 3; in line of a backfill", remark(run))
+	run.Status = "success"
+	require.Equal(t, "backfill 3; in line of a backfill", remark(run))
+}
+
+func TestCatchUpText(t *testing.T) {
+	t.Parallel()
+	age := 36 * time.Hour.Seconds()
+	job := scheduler.Job{CatchUp: "latest", CatchUpLimit: 100}
+	require.Equal(t, "latest", catchUpText(job))
+	job.CatchUp = "all"
+	require.Equal(t, "all, 100 ticks at most", catchUpText(job))
+	job.CatchUpMaxAge = &age
+	require.Equal(t, "all, 100 ticks at most, none older than 36h", catchUpText(job))
+	job.CatchUp = "none"
+	require.Equal(t, "none", catchUpText(job))
+}
+
+// A job that is paused with the whole scheduler is not told from its state, but from
+// since when, by whom and why it is paused.
+func TestPausedWithAll(t *testing.T) {
+	t.Parallel()
+	at, by, reason := time.Now(), "ops", "a move"
+	later, other := at.Add(time.Microsecond), "another"
+	state := scheduler.State{PausedAt: &at, PausedBy: &by, PausedReason: &reason}
+	job := scheduler.Job{PausedAt: &at, PausedBy: &by, PausedReason: &reason, Registered: true}
+	require.True(t, pausedWithAll(job, state))
+	require.Empty(t, remarks(job, state, at))
+	require.False(t, pausedWithAll(scheduler.Job{}, state))
+	require.False(t, pausedWithAll(job, scheduler.State{}))
+	require.False(t, pausedWithAll(scheduler.Job{}, scheduler.State{}))
+	require.False(t, pausedWithAll(scheduler.Job{PausedAt: &later, PausedBy: &by, PausedReason: &reason}, state))
+	require.False(t, pausedWithAll(scheduler.Job{PausedAt: &at, PausedBy: &by, PausedReason: &other}, state))
+	require.Equal(t, []string{"is paused since " + localTime(at) + " (now) by ops: a move"}, remarks(job, scheduler.State{}, at))
 }
 
 func TestTargetRows(t *testing.T) {

@@ -24,7 +24,11 @@ func (p *progress) show(run scheduler.Run) {
 	if jobs.Status(run.Status).Ended() {
 		return
 	}
-	text := progressText(run)
+	p.showText(progressText(run))
+}
+
+// showText shows one line.
+func (p *progress) showText(text string) {
 	if text == p.last {
 		return
 	}
@@ -45,6 +49,9 @@ func (p *progress) end() {
 
 func progressText(run scheduler.Run) string {
 	text := fmt.Sprintf("run %d of %s: %s", run.ID, run.JobName, run.Status)
+	if run.Status == string(jobs.StatusScheduled) {
+		text += " for " + localTime(run.Tick)
+	}
 	if run.Attempt > 1 {
 		text += fmt.Sprintf(", attempt %d", run.Attempt)
 	}

@@ -19,9 +19,10 @@ func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
 		Short: "List runs, newest first",
-		Long: `Lists the ledger, newest first: runs, and ticks that were skipped or missed, with
-the reason.`,
+		Long: `Lists the ledger, newest first: runs, also those that wait in line or are scheduled
+for a time to come, and ticks that were skipped or missed, with the reason.`,
 		Example: `  scheduler runs
+  scheduler runs --status scheduled
   scheduler runs --job database_cleanup --status failed --limit 100
   scheduler runs --json | jq '.[] | {id, status, rows_affected}'`,
 		Args:              noArgs,
@@ -41,7 +42,11 @@ the reason.`,
 				if a.json {
 					return a.writeJSON(listJSON(list))
 				}
-				a.writeRuns(list, time.Now())
+				now, err := client.Now(cmd.Context())
+				if err != nil {
+					return err
+				}
+				a.writeRuns(list, now)
 				return nil
 			})
 		},
@@ -89,6 +94,15 @@ func remark(run scheduler.Run) string {
 	}
 	if run.Attempt > 1 {
 		parts = append(parts, fmt.Sprintf("attempt %d", run.Attempt))
+	}
+	switch jobs.Status(run.Status) { //nolint:exhaustive // the others were begun, or never will be
+	case jobs.StatusRequested, jobs.StatusScheduled, jobs.StatusWaiting:
+		if run.RequestedBy != nil {
+			parts = append(parts, "asked for by "+*run.RequestedBy)
+		}
+	}
+	if run.BackfillID != nil {
+		parts = append(parts, fmt.Sprintf("backfill %d", *run.BackfillID))
 	}
 	for _, text := range []*string{run.Reason, run.Error} {
 		if text != nil && *text != "" {

@@ -33,6 +33,13 @@ const (
 // maintain does River's maintenance. The calls of River's driver are in this
 // file alone: its interface may change with any version.
 func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
+	if l.setBack > 0 {
+		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error { return l.config.Statements.ShiftWaits(ctx, tx, l.setBack) })
+		if err != nil {
+			return err
+		}
+		l.setBack = 0
+	}
 	overdue := l.term.Elapsed() >= l.nextPrune
 	if dead := l.dead(pulse); len(dead) > 0 || overdue {
 		if err := l.handBack(ctx, dead, overdue); err != nil {

@@ -95,6 +95,9 @@ type lead struct {
 	term     *leader.Term
 	declared bool
 	verified bool
+	// setBack is by how much the database's clock was set back, as long as the waits
+	// of River's jobs do not know it.
+	setBack time.Duration
 	// missing holds the replicas that have runs and no presence lock, since when.
 	missing map[string]time.Duration
 	// nextPrune and lastBeat, too, are on the term's own clock.
@@ -156,6 +159,7 @@ func (l *lead) beat(ctx context.Context) (sql.Pulse, error) {
 	case step < -clockStep:
 		l.config.Logger.WarnContext(ctx, "the database's clock was set back; ticks that are decided are not run again, so a job goes on at its next_run",
 			slog.Duration("by", -step), slog.Time("now", pulse.Now))
+		l.setBack -= step
 	}
 	return pulse, nil
 }
