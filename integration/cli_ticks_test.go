@@ -286,7 +286,7 @@ func TestCLIBackfill(t *testing.T) {
 	var refused map[string]any
 	require.NoError(t, json.Unmarshal([]byte(p.stdout.String()), &refused))
 	require.Equal(t, "refused", refused["status"])
-	require.Contains(t, shell.succeed(t, "backfills", "7"), "backfill 7 of database_cleanup was refused: ")
+	require.Contains(t, shell.succeed(t, "backfills", "7"), "backfill 7 of database_cleanup is refused: ")
 	require.Regexp(t, `(?m)^7 +database_cleanup .* refused +0 +0 +0 +0 +postgres +job "database_cleanup": there are more than`, shell.succeed(t, "backfills"))
 	replica.end(t)
 }
@@ -313,7 +313,7 @@ func TestCLIBackfillIsTakenBack(t *testing.T) {
 	// Somebody waits, while somebody else takes it back.
 	waiting := shell.start(t, "backfill", "cleanup_inactive_sessions", "--from", "2025-04-01", "--to", "2025-04-10", "--wait")
 	waiting.waitFor(t, waiting.stderr, "backfill 2 of cleanup_inactive_sessions: 0 of 10 runs ended\n")
-	require.Equal(t, "backfill 1 of cleanup_inactive_sessions: 29 runs taken back; 1 run has begun: scheduler runs --job cleanup_inactive_sessions\n",
+	require.Equal(t, "backfill 1 of cleanup_inactive_sessions: 29 runs taken back; 1 run has begun: scheduler runs --backfill 1\n",
 		shell.succeed(t, "cancel", "--backfill", "1", "--reason", "a mistake"))
 	require.EqualValues(t, 29, scalar[int64](t, db, "SELECT count(*) FROM scheduler.runs WHERE reason = 'cancelled by postgres: a mistake'"))
 	taken := shell.object(t, "cancel", "--backfill", "2")
@@ -321,7 +321,7 @@ func TestCLIBackfillIsTakenBack(t *testing.T) {
 	require.Subset(t, keysOf(taken), columns(t, db, "backfills"))
 	require.Equal(t, 1, waiting.code(t))
 	require.Contains(t, waiting.stdout.String(), ": 10 runs, 10 cancelled\n")
-	require.Contains(t, waiting.stderr.String(), "scheduler: backfill 2 of cleanup_inactive_sessions: of 10 runs, 10 cancelled; see why with: scheduler runs --job cleanup_inactive_sessions\n")
+	require.Contains(t, waiting.stderr.String(), "scheduler: backfill 2 of cleanup_inactive_sessions: of 10 runs, 10 cancelled; see why with: scheduler runs --backfill 2\n")
 	release()
 	waitRunIs(t, db, 1, "success")
 	replica.end(t)

@@ -183,7 +183,7 @@ func TestCancelBackfill(t *testing.T) {
 		t.Errorf("%d runs were taken back, want 9", n)
 	}
 	exec1(t, db, "SELECT scheduler.cancel_run(id) FROM scheduler.runs WHERE backfill_id = $1 AND status = 'running'", id)
-	waitValue(t, db, waitRun, "done", "SELECT status FROM scheduler.backfills WHERE id = $1 AND cancelled = 10", id)
+	waitValue(t, db, waitRun, "cancelled", "SELECT status FROM scheduler.backfills WHERE id = $1 AND cancelled = 10", id)
 }
 
 // Whatever changes how often, each second is decided by the schedule that was in

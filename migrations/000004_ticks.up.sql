@@ -1,6 +1,30 @@
 -- Overlap and catch-up policies, one-off runs, backfills, a pause of the whole
 -- scheduler, and an account of every tick that a change of a job leaves undecided.
 
+-- All locks first, and without a circle: replicas and readers of the views take them
+-- in different orders. Nobody waits for this for longer than the timeout.
+DO $$
+DECLARE
+    tries integer := 0;
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '250ms', true);
+            -- The views' own tables are locked with them.
+            LOCK TABLE river_job, jobs, runs IN ACCESS EXCLUSIVE MODE;
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            tries := tries + 1;
+            IF tries = 100 THEN
+                RAISE EXCEPTION 'the tables of the scheduler are in use all the time' USING ERRCODE = 'lock_not_available',
+                    HINT = 'End transactions that hold locks on them (see pg_locks), and try again.';
+            END IF;
+            PERFORM pg_sleep(0.05 + random() / 10);
+        END;
+    END LOOP;
+END;
+$$;
+
 ALTER TABLE job_definitions
     DROP CONSTRAINT job_definitions_overlap,
     ADD CONSTRAINT job_definitions_overlap CHECK (overlap IN ('skip', 'queue', 'allow', 'cancel')),
@@ -78,7 +102,9 @@ CREATE TABLE backfill_requests (
     left_out     bigint,
     -- Ticks beyond run_limit.
     remaining    bigint,
-    -- Why nothing is run.
+    -- Somebody took back what had not begun.
+    cancelled    boolean NOT NULL DEFAULT false,
+    -- Why nothing is run, or who cancelled it and why.
     error        text
 );
 CREATE INDEX backfill_requests_undecided ON backfill_requests (id) WHERE decided_at IS NULL;
@@ -310,8 +336,9 @@ SELECT b.id,
        b.requested_at,
        b.decided_at,
        CASE WHEN b.decided_at IS NULL THEN 'requested'
-            WHEN b.error IS NOT NULL THEN 'refused'
             WHEN r.waiting + r.working > 0 THEN 'running'
+            WHEN b.cancelled THEN 'cancelled'
+            WHEN b.error IS NOT NULL THEN 'refused'
             ELSE 'done' END AS status,
        r.runs,
        b.left_out,
@@ -569,17 +596,20 @@ CREATE FUNCTION cancel_backfill(backfill_id bigint, reason text DEFAULT NULL) RE
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    cancelled bigint;
+    taken_back bigint;
     why text := 'cancelled by ' || session_user || coalesce(': ' || nullif(trim(cancel_backfill.reason), ''), '');
 BEGIN
-    UPDATE backfill_requests b SET decided_at = clock_timestamp(), error = why WHERE b.id = cancel_backfill.backfill_id AND b.decided_at IS NULL;
-    IF NOT FOUND AND NOT EXISTS (SELECT FROM backfill_requests b WHERE b.id = cancel_backfill.backfill_id) THEN
+    -- Waits for a leader that is just deciding.
+    PERFORM FROM backfill_requests b WHERE b.id = cancel_backfill.backfill_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
         RAISE EXCEPTION 'unknown backfill %', coalesce(cancel_backfill.backfill_id::text, 'without an id') USING ERRCODE = 'SC006', HINT = 'The view backfills lists them.';
     END IF;
     UPDATE job_runs r SET status = 'cancelled', reason = why, finished_at = clock_timestamp()
     WHERE r.backfill_id = cancel_backfill.backfill_id AND r.status = 'waiting';
-    GET DIAGNOSTICS cancelled = ROW_COUNT;
-    RETURN cancelled;
+    GET DIAGNOSTICS taken_back = ROW_COUNT;
+    UPDATE backfill_requests b SET decided_at = coalesce(b.decided_at, clock_timestamp()), cancelled = true, error = why
+    WHERE b.id = cancel_backfill.backfill_id AND (taken_back > 0 OR b.decided_at IS NULL);
+    RETURN taken_back;
 END;
 $$;
 COMMENT ON FUNCTION cancel_backfill(bigint, text) IS 'Takes back the runs of a backfill that have not begun, and says how many. The one that runs goes on; cancel_run() cancels it.';

@@ -96,6 +96,8 @@ type RunFilter struct {
 	// JobName and Status select; empty means all.
 	JobName string
 	Status  string
+	// BackfillID selects the runs of a backfill; 0 means all.
+	BackfillID int64
 	// Limit is the number of runs at most, newest first.
 	Limit int
 }
@@ -108,7 +110,7 @@ func (s *Statements) ListJobs(ctx context.Context, db Querier, jobName string) (
 // ListRuns reads runs, newest first.
 func (s *Statements) ListRuns(ctx context.Context, db Querier, filter RunFilter) ([]RunRow, error) {
 	return collect[RunRow](ctx, db, "list the runs", s.Text("list_runs"), pgx.NamedArgs{
-		"job_name": filter.JobName, "status": filter.Status, "max": filter.Limit,
+		"job_name": filter.JobName, "status": filter.Status, "backfill_id": filter.BackfillID, "max": filter.Limit,
 	})
 }
 
@@ -219,7 +221,7 @@ type BackfillRow struct {
 	RequestedBy string     `json:"requested_by"`
 	RequestedAt time.Time  `json:"requested_at"`
 	DecidedAt   *time.Time `json:"decided_at"`
-	// Status is requested, refused, running or done.
+	// Status is requested, refused, running, cancelled or done.
 	Status string `json:"status"`
 	Runs   int64  `json:"runs"`
 	// LeftOut and Remaining are nil until the leader has decided.

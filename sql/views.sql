@@ -17,7 +17,7 @@ ORDER BY j.job_name
 SELECT id, job_name, tick, trigger, status, reason, attempt, replica_id, started_at, finished_at, extract(epoch FROM duration)::double precision AS duration,
        rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch, backfill_id
 FROM scheduler.runs
-WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status)
+WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status) AND (@backfill_id = 0 OR backfill_id = @backfill_id)
 LIMIT @max
 
 -- name: get_run

@@ -153,8 +153,12 @@ func (a *app) reportBackfill(ctx context.Context, client *scheduler.Client, id i
 			return err
 		}
 	}
-	if backfill.Error != nil {
+	switch {
+	case backfill.Error == nil:
+	case backfill.Status == "refused":
 		return refused("backfill %d: %s", id, *backfill.Error)
+	case backfill.Runs == 0:
+		return fmt.Errorf("backfill %d: %s", id, *backfill.Error)
 	}
 	if !a.json {
 		a.writeBackfill(backfill)
@@ -229,7 +233,7 @@ func backfillFailure(b scheduler.Backfill) error {
 	if ends == "" {
 		return nil
 	}
-	return fmt.Errorf("backfill %d of %s: of %s, %s; see why with: scheduler runs --job %s", b.ID, b.JobName, plural(b.Runs, "run"), ends, b.JobName)
+	return fmt.Errorf("backfill %d of %s: of %s, %s; see why with: scheduler runs --backfill %d", b.ID, b.JobName, plural(b.Runs, "run"), ends, b.ID)
 }
 
 // writeBackfill says what the leader has decided, and how the runs went.

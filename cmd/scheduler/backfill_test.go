@@ -37,7 +37,7 @@ func TestBackfillTexts(t *testing.T) {
 	b.LeftOut, b.Remaining, b.Waiting, b.Working, b.DryRun = &none, &none, 0, 0, true
 	b.Cancelled, b.Skipped = 1, 2
 	require.Equal(t, title+", dry run: 6 runs, 2 succeeded, 1 failed, 1 cancelled, 2 skipped\n", text(b))
-	require.EqualError(t, backfillFailure(b), "backfill 3 of j: of 6 runs, 1 failed, 1 cancelled, 2 skipped; see why with: scheduler runs --job j")
+	require.EqualError(t, backfillFailure(b), "backfill 3 of j: of 6 runs, 1 failed, 1 cancelled, 2 skipped; see why with: scheduler runs --backfill 3")
 	b.Failed, b.Cancelled, b.Skipped = 0, 0, 0
 	require.NoError(t, backfillFailure(b))
 	require.Equal(t, "2 succeeded", endsText(b))

@@ -64,8 +64,8 @@ func (a *app) showBackfill(b scheduler.Backfill) error {
 	switch {
 	case a.json:
 		return a.writeJSON(b)
-	case b.Error != nil:
-		fmt.Fprintf(a.stdout, "backfill %d of %s was refused: %s\n", b.ID, b.JobName, *b.Error)
+	case b.Error != nil && b.Runs == 0:
+		fmt.Fprintf(a.stdout, "backfill %d of %s is %s: %s\n", b.ID, b.JobName, b.Status, *b.Error)
 	default:
 		a.writeBackfill(b)
 		if b.Waiting+b.Working > 0 {

@@ -178,7 +178,7 @@ func (a *app) cancelBackfill(ctx context.Context, client *scheduler.Client, id i
 	}
 	text := fmt.Sprintf("backfill %d of %s: %s taken back", id, backfill.JobName, plural(n, "run"))
 	if backfill.Working > 0 {
-		text += fmt.Sprintf("; %s begun: scheduler runs --job %s", hasHave(backfill.Working), backfill.JobName)
+		text += fmt.Sprintf("; %s begun: scheduler runs --backfill %d", hasHave(backfill.Working), backfill.ID)
 	}
 	fmt.Fprintln(a.stdout, text)
 	return nil

@@ -31,6 +31,9 @@ for a time to come, and ticks that were skipped or missed, with the reason.`,
 			if filter.Status != "" && !slices.Contains(statuses(), filter.Status) {
 				return &usageError{command: cmd, err: fmt.Errorf("--status is %q, must be one of: %s", filter.Status, strings.Join(statuses(), ", "))}
 			}
+			if filter.BackfillID < 0 {
+				return &usageError{command: cmd, err: fmt.Errorf("--backfill is %d, must be the id of a backfill; list them with: scheduler backfills", filter.BackfillID)}
+			}
 			if filter.Limit < 1 {
 				return &usageError{command: cmd, err: fmt.Errorf("--limit is %d, must be at least 1", filter.Limit)}
 			}
@@ -53,7 +56,9 @@ for a time to come, and ticks that were skipped or missed, with the reason.`,
 	}
 	cmd.Flags().StringVar(&filter.JobName, "job", "", "only runs of this job")
 	cmd.Flags().StringVar(&filter.Status, "status", "", "only runs in this status: "+strings.Join(statuses(), ", "))
+	cmd.Flags().Int64Var(&filter.BackfillID, "backfill", 0, "only runs of the backfill with this id (default all)")
 	cmd.Flags().IntVar(&filter.Limit, "limit", runsLimitDefault, "at most so many")
+	_ = cmd.RegisterFlagCompletionFunc("backfill", cobra.NoFileCompletions)                                              // it exists
 	_ = cmd.RegisterFlagCompletionFunc("job", a.completeJobName)                                                         // it exists
 	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(statuses(), cobra.ShellCompDirectiveNoFileComp)) // it exists
 	a.addJSON(cmd)

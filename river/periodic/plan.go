@@ -122,7 +122,7 @@ func (l *lead) planJob(ctx context.Context, job sql.UnplannedJob, closed *sql.Un
 			var err error
 			if schedule, err = l.parse(ctx, job.JobName, former.text, former.timeZone); err == nil {
 				plan.Schedule, plan.TimeZone = former.text, former.timeZone
-				plan.Problem = fmt.Sprintf("not in force, the former schedule %q (%s) is: %v", former.text, former.timeZone, refusal)
+				plan.Problem = fmt.Sprintf("the schedule set last is not in force, the former one is, %q in %s: %v", former.text, former.timeZone, refusal)
 				if goesOn = i == 0 && closed != nil; goesOn {
 					from = closed.After
 				}
