@@ -89,6 +89,10 @@ fmt: need/go $(GOLANGCI_LINT) ## Format the Go files
 generate: need/go ## Write the generated code
 	go generate ./...
 
+.PHONY: zones
+zones: need/go ## Take the time zone database of this machine's Go
+	install -m 644 "$$(go env GOROOT)/lib/time/zoneinfo.zip" jobs/cron/zoneinfo.zip
+
 # The files as they are, before and after: so that it also works in a tree with
 # changes that are not committed yet.
 SNAPSHOT = find . \( -path ./.git -o -path ./bin -o -path ./.dev \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum

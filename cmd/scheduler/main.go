@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // for TZ, in which times are shown, where the machine has no time zone database
 
 	_ "github.com/systempromptio/scheduler/jobs/cleanup"
 )

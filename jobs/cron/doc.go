@@ -53,8 +53,8 @@
 //
 // LoadLocation knows the zones of the database that is compiled into the program,
 // zoneinfo.zip, and asks nothing of the machine: replicas of one version agree,
-// whatever their images hold. The file is that of the Go release with which
-// "go generate" was last run.
+// whatever their images hold. The file is that of a Go release; "make zones" renews
+// it.
 //
 // # Changes of the clock
 //

@@ -14,10 +14,9 @@ import (
 	"time"
 )
 
-//go:generate install -m 644 $GOROOT/lib/time/zoneinfo.zip zoneinfo.zip
-
-// zoneData is the time zone database of the Go release that the code was last
-// generated with: one file for each zone.
+// zoneData is the time zone database of a Go release: one file for each zone. "make
+// zones" takes that of the machine's. It is no generated code, since what another
+// release of Go holds is no drift.
 //
 //go:embed zoneinfo.zip
 var zoneData string
