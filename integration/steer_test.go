@@ -271,6 +271,12 @@ func TestBadValuesBySQL(t *testing.T) {
 		exec1(t, db, "UPDATE scheduler.scheduled_jobs SET schedule_override = '0 4 * * *', timezone = 'UTC' WHERE job_name = 'yearly_hit'")
 		waitValue(t, db, waitRun, true, "SELECT problem IS NULL AND next_run IS NOT NULL FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
 	}
+	// It is told of a job that rests, too.
+	exec1(t, db, "SELECT scheduler.pause_job('yearly_hit', 'x')")
+	exec1(t, db, "SELECT scheduler.reschedule_job('yearly_hit', 'every other day')")
+	waitValue(t, db, waitRun, true, "SELECT state = 'paused' AND next_run IS NULL AND problem LIKE '%every other day%' AND schedule = '0 4 * * *' FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+	exec1(t, db, "SELECT scheduler.reschedule_job('yearly_hit', '0 4 * * *')")
+	exec1(t, db, "SELECT scheduler.resume_job('yearly_hit')")
 	refused(t, db, "SC002", "UPDATE scheduler.scheduled_jobs SET parameters = '{\"size\": 0}' WHERE job_name = 'yearly_hit'", "size")
 	refused(t, db, "23514", "UPDATE scheduler.scheduled_jobs SET overlap = 'sometimes' WHERE job_name = 'yearly_hit'")
 	refused(t, db, "23514", "UPDATE scheduler.scheduled_jobs SET catch_up_limit = 0 WHERE job_name = 'yearly_hit'")

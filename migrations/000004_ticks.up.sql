@@ -72,6 +72,7 @@ CREATE TABLE undecided_spans (
     reason   text NOT NULL,
     dry_run  boolean NOT NULL
 );
+CREATE INDEX undecided_spans_job_name ON undecided_spans (job_name, id);
 COMMENT ON TABLE undecided_spans IS 'Ticks that a change of a job left undecided, until the leader has written them to job_runs as missed. Mostly empty.';
 
 -- One row: is the whole scheduler paused?
@@ -137,19 +138,21 @@ BEGIN
        IS DISTINCT FROM
        ROW (coalesce(OLD.schedule_override, OLD.schedule), OLD.timezone, OLD.enabled, OLD.registered, OLD.paused_at IS NULL)
     THEN
-        -- Of a planned job, only a tick that is due already is left undecided.
-        IF OLD.enabled AND NOT (was_active AND OLD.next_run > clock) THEN
-            INSERT INTO undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run)
-            VALUES (OLD.job_name, schedule_in_force(OLD), timezone_in_force(OLD),
-                    coalesce(OLD.next_run - interval '1 microsecond', OLD.plan_from), clock,
-                    CASE WHEN OLD.paused_at IS NOT NULL THEN 'paused'
-                         WHEN NOT OLD.registered THEN 'unregistered'
-                         WHEN NEW.paused_at IS NOT NULL THEN 'paused'
-                         WHEN NOT NEW.registered THEN 'unregistered'
-                         WHEN NOT NEW.enabled THEN 'disabled'
-                         ELSE 'rescheduled' END,
-                    OLD.dry_run);
-        END IF;
+        -- Of a planned job, only a tick that is due already is left undecided; a
+        -- disabled one has none. Their spans are empty, and tell the leader the former
+        -- schedule.
+        INSERT INTO undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run)
+        VALUES (OLD.job_name, schedule_in_force(OLD), timezone_in_force(OLD),
+                CASE WHEN NOT OLD.enabled OR was_active AND OLD.next_run > clock THEN clock
+                     ELSE coalesce(OLD.next_run - interval '1 microsecond', OLD.plan_from) END,
+                clock,
+                CASE WHEN OLD.paused_at IS NOT NULL THEN 'paused'
+                     WHEN NOT OLD.registered THEN 'unregistered'
+                     WHEN NEW.paused_at IS NOT NULL THEN 'paused'
+                     WHEN NOT NEW.registered THEN 'unregistered'
+                     WHEN NOT NEW.enabled THEN 'disabled'
+                     ELSE 'rescheduled' END,
+                OLD.dry_run);
         NEW.plan_from := clock;
         NEW.next_run := NULL;
         NEW.problem := NULL;

@@ -66,8 +66,8 @@ func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations [
 	return gone, nil
 }
 
-// UnplannedJob is a job that may run and has no planned run.
-type UnplannedJob struct {
+// JobToPlan is a job that may run and has no planned run, or that was changed.
+type JobToPlan struct {
 	JobName          string
 	Schedule         string
 	ScheduleOverride *string
@@ -77,11 +77,15 @@ type UnplannedJob struct {
 	GoodTimezone *string
 	// PlanFrom: ticks up to here are decided or accounted for.
 	PlanFrom time.Time
+	NextRun  *time.Time
+	// Active jobs may run.
+	Active bool
 }
 
-// UnplannedJobs locks and returns up to limit jobs that have to be planned.
-func (s *Statements) UnplannedJobs(ctx context.Context, tx pgx.Tx, limit int) ([]UnplannedJob, error) {
-	return collect[UnplannedJob](ctx, tx, "read the unplanned jobs", s.Text("unplanned_jobs"), pgx.NamedArgs{"max": limit})
+// JobsToPlan locks and returns up to limit jobs that have to be planned; with
+// disabled, only those that were changed.
+func (s *Statements) JobsToPlan(ctx context.Context, tx pgx.Tx, disabled bool, limit int) ([]JobToPlan, error) {
+	return collect[JobToPlan](ctx, tx, "read the jobs to plan", s.Text("jobs_to_plan"), pgx.NamedArgs{"disabled": disabled, "max": limit})
 }
 
 // Plan is when a job runs next.
@@ -156,9 +160,9 @@ type UndecidedSpan struct {
 	DryRun bool
 }
 
-// UndecidedSpans locks and returns up to limit spans, oldest first.
-func (s *Statements) UndecidedSpans(ctx context.Context, tx pgx.Tx, limit int) ([]UndecidedSpan, error) {
-	return collect[UndecidedSpan](ctx, tx, "read the undecided spans", s.Text("undecided_spans"), pgx.NamedArgs{"max": limit})
+// UndecidedSpans reads the spans of some jobs, oldest first. The jobs must be locked.
+func (s *Statements) UndecidedSpans(ctx context.Context, tx pgx.Tx, jobNames []string) ([]UndecidedSpan, error) {
+	return collect[UndecidedSpan](ctx, tx, "read the undecided spans", s.Text("undecided_spans"), pgx.NamedArgs{"job_names": jobNames})
 }
 
 // DeleteSpans deletes spans that are accounted for.

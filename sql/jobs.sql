@@ -32,10 +32,13 @@ UPDATE scheduler.job_definitions
 SET problem = NULL, plan_from = coalesce(next_run - interval '1 microsecond', plan_from), next_run = NULL
 WHERE problem IS NOT NULL
 
--- name: unplanned_jobs
-SELECT job_name, schedule, schedule_override, timezone, good_schedule, good_timezone, plan_from
+-- name: jobs_to_plan
+-- Those that may run and have no next run, and those that were changed.
+SELECT job_name, schedule, schedule_override, timezone, good_schedule, good_timezone, plan_from, next_run,
+       enabled AND registered AND paused_at IS NULL AS active
 FROM scheduler.job_definitions
-WHERE next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL
+WHERE NOT @disabled AND next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL
+   OR job_name IN (SELECT job_name FROM scheduler.undecided_spans)
 ORDER BY job_name
 LIMIT @max
 FOR NO KEY UPDATE SKIP LOCKED
@@ -64,9 +67,8 @@ WHERE d.job_name = p.job_name AND d.next_run = p.was
 -- name: undecided_spans
 SELECT id, job_name, schedule, timezone, after, up_to, reason, dry_run
 FROM scheduler.undecided_spans
+WHERE job_name = ANY(@job_names::text[])
 ORDER BY id
-LIMIT @max
-FOR UPDATE SKIP LOCKED
 
 -- name: delete_spans
 DELETE FROM scheduler.undecided_spans WHERE id = ANY(@ids::bigint[])

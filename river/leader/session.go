@@ -91,7 +91,7 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 func termStatements() []string {
 	return []string{
 		"wait_for_leader_lock", "begin_term", "heartbeat", "declare_job", "unregister_jobs", "clear_problems", "request_bootstrap",
-		"unplanned_jobs", "due_jobs", "insert_ticks", "advance_jobs", "requested_runs", "job_for_run", "accept_run", "notify_insert",
+		"jobs_to_plan", "due_jobs", "insert_ticks", "advance_jobs", "requested_runs", "job_for_run", "accept_run", "notify_insert",
 	}
 }
 

@@ -17,68 +17,69 @@ import (
 // ticks that a change of a job has left undecided, a chunk in a transaction.
 func (l *lead) plan(ctx context.Context) (planned bool, err error) {
 	for {
-		var jobCount, spanCount int
+		var n int
 		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			var unplanned []sql.UnplannedJob
-			if !l.config.Disabled {
-				var err error
-				if unplanned, err = l.config.Statements.UnplannedJobs(ctx, tx, chunk); err != nil {
-					return err
-				}
-			}
-			// After the jobs were locked: so those of every change of theirs are here.
-			spans, err := l.config.Statements.UndecidedSpans(ctx, tx, chunk)
+			toPlan, err := l.config.Statements.JobsToPlan(ctx, tx, l.config.Disabled, chunk)
 			if err != nil {
 				return err
 			}
-			jobCount, spanCount = len(unplanned), len(spans)
-			if spanCount == chunk {
-				// A job's newest may be among the others.
-				unplanned = nil
+			n = len(toPlan)
+			if n == 0 {
+				return nil
 			}
-			return l.planJobs(ctx, tx, unplanned, spans)
+			names := make([]string, 0, n)
+			for _, job := range toPlan {
+				names = append(names, job.JobName)
+			}
+			// After the jobs were locked: so those of every change of theirs are here.
+			undecided, err := l.config.Statements.UndecidedSpans(ctx, tx, names)
+			if err != nil {
+				return err
+			}
+			return l.planJobs(ctx, tx, toPlan, undecided)
 		})
 		if err != nil {
 			return planned, err
 		}
-		planned = planned || jobCount > 0 || spanCount > 0
-		if jobCount < chunk && spanCount < chunk {
+		planned = planned || n > 0
+		if n < chunk {
 			return planned, nil
 		}
 	}
 }
 
-func (l *lead) planJobs(ctx context.Context, tx pgx.Tx, unplanned []sql.UnplannedJob, spans []sql.UndecidedSpan) error {
-	newest := make(map[string]sql.UndecidedSpan, len(spans))
-	ids := make([]int64, 0, len(spans))
-	for _, span := range spans {
-		newest[span.JobName] = span
-		ids = append(ids, span.ID)
+// span is an undecided span with the schedule that was in force in it; nil if there
+// was none that could be read.
+type span struct {
+	sql.UndecidedSpan
+
+	text     scheduleText
+	schedule *cron.Schedule
+	// resumed: its ticks are decided after all.
+	resumed bool
+}
+
+type scheduleText struct{ text, timeZone string }
+
+func (l *lead) planJobs(ctx context.Context, tx pgx.Tx, toPlan []sql.JobToPlan, undecided []sql.UndecidedSpan) error {
+	ids := make([]int64, 0, len(undecided))
+	ofJob := make(map[string][]sql.UndecidedSpan)
+	for _, u := range undecided {
+		ids = append(ids, u.ID)
+		ofJob[u.JobName] = append(ofJob[u.JobName], u)
 	}
-	resumed := make(map[int64]bool)
-	plans := make([]sql.Plan, 0, len(unplanned))
-	for _, job := range unplanned {
-		var last *sql.UndecidedSpan
-		if span, ok := newest[job.JobName]; ok && span.Reason == ReasonRescheduled {
-			last = &span
-		}
-		plan, goesOn := l.planJob(ctx, job, last)
-		if goesOn {
-			resumed[last.ID] = true
-		}
-		plans = append(plans, plan)
-	}
+	plans := make([]sql.Plan, 0, len(toPlan))
 	var missed []decision
-	for _, span := range spans {
-		if resumed[span.ID] {
-			continue
-		}
-		schedule, err := l.parse(ctx, span.JobName, span.Schedule, span.Timezone)
-		if err != nil {
-			continue // it never had a tick
-		}
-		if count, first, last := schedule.Count(span.After, span.UpTo); count > 0 {
-			missed = append(missed, missedRow(span.JobName, schedule, span.Reason, span.DryRun, count, first, last))
+	for _, job := range toPlan {
+		spans, good := l.readSpans(ctx, job, ofJob[job.JobName])
+		plans = append(plans, l.planJob(ctx, job, spans, good))
+		for _, s := range spans {
+			if s.resumed || s.schedule == nil {
+				continue
+			}
+			if count, first, last := s.schedule.Count(s.After, s.UpTo); count > 0 {
+				missed = append(missed, missedRow(s.JobName, s.schedule, s.Reason, s.DryRun, count, first, last))
+			}
 		}
 	}
 	if len(missed) > 0 {
@@ -91,53 +92,68 @@ func (l *lead) planJobs(ctx context.Context, tx pgx.Tx, unplanned []sql.Unplanne
 			return err
 		}
 	}
-	if len(plans) == 0 {
-		return nil
-	}
 	return l.config.Statements.PlanJobs(ctx, tx, plans)
 }
 
-// planJob plans a job by what was set last or, if that cannot be read, by the
-// former schedule, which so stays in force. If that is the one of the span that
-// the change has closed, it goes on where it was, as if nothing had been changed.
-func (l *lead) planJob(ctx context.Context, job sql.UnplannedJob, closed *sql.UndecidedSpan) (plan sql.Plan, goesOn bool) {
-	text := job.Schedule
-	if job.ScheduleOverride != nil {
-		text = *job.ScheduleOverride
+// readSpans finds the schedule that was in force in each span: its own or, if that
+// cannot be read, the one before it. The last of them is the former one; empty if
+// there is none.
+func (l *lead) readSpans(ctx context.Context, job sql.JobToPlan, undecided []sql.UndecidedSpan) (spans []*span, former scheduleText) {
+	var schedule *cron.Schedule
+	read := func(text, timeZone string) {
+		if readable, err := l.parse(ctx, job.JobName, text, timeZone); err == nil {
+			schedule, former = readable, scheduleText{text, timeZone}
+		}
 	}
-	plan = sql.Plan{JobName: job.JobName, Schedule: text, TimeZone: job.Timezone}
+	if job.GoodSchedule != nil && job.GoodTimezone != nil {
+		read(*job.GoodSchedule, *job.GoodTimezone)
+	}
+	for _, u := range undecided {
+		read(u.Schedule, u.Timezone)
+		spans = append(spans, &span{UndecidedSpan: u, text: former, schedule: schedule})
+	}
+	return spans, former
+}
+
+// planJob plans a job by what was set last or, if that cannot be read, by the
+// former schedule, which so stays in force: the spans that the changes have closed
+// go on, as if nothing had been changed. Where the job may not run, only what is to
+// be said of its schedule is planned.
+func (l *lead) planJob(ctx context.Context, job sql.JobToPlan, spans []*span, former scheduleText) sql.Plan {
+	text := scheduleText{job.Schedule, job.Timezone}
+	if job.ScheduleOverride != nil {
+		text.text = *job.ScheduleOverride
+	}
+	plan := sql.Plan{JobName: job.JobName, NextRun: job.NextRun}
 	from := job.PlanFrom
-	schedule, refusal := l.parse(ctx, job.JobName, text, job.Timezone)
+	schedule, refusal := l.parse(ctx, job.JobName, text.text, text.timeZone)
 	if refusal != nil {
-		formers := make([]scheduleText, 0, 3)
-		if closed != nil {
-			formers = append(formers, scheduleText{closed.Schedule, closed.Timezone})
+		plan.Problem = refusal.Error()
+		if former.text == "" {
+			// Nothing else was ever read.
+			former = scheduleText{job.Schedule, job.Timezone}
 		}
-		if job.GoodSchedule != nil && job.GoodTimezone != nil {
-			formers = append(formers, scheduleText{*job.GoodSchedule, *job.GoodTimezone})
-		}
-		formers = append(formers, scheduleText{job.Schedule, job.Timezone})
-		plan.Problem, plan.Schedule, plan.TimeZone = refusal.Error(), "", ""
-		for i, former := range formers {
-			var err error
-			if schedule, err = l.parse(ctx, job.JobName, former.text, former.timeZone); err == nil {
-				plan.Schedule, plan.TimeZone = former.text, former.timeZone
-				plan.Problem = fmt.Sprintf("the schedule set last is not in force, the former one is, %q in %s: %v", former.text, former.timeZone, refusal)
-				if goesOn = i == 0 && closed != nil; goesOn {
-					from = closed.After
-				}
-				break
-			}
+		var err error
+		if schedule, err = l.parse(ctx, job.JobName, former.text, former.timeZone); err == nil {
+			text = former
+			plan.Problem = fmt.Sprintf("the schedule set last is not in force, the former one is, %q in %s: %v", text.text, text.timeZone, refusal)
 		}
 	}
 	if schedule == nil {
-		return plan, false
+		return plan
+	}
+	plan.Schedule, plan.TimeZone = text.text, text.timeZone
+	if !job.Active || job.NextRun != nil || l.config.Disabled {
+		return plan
+	}
+	for i := len(spans) - 1; refusal != nil && i >= 0 && spans[i].Reason == ReasonRescheduled && spans[i].text == text; i-- {
+		from, spans[i].resumed = spans[i].After, true
 	}
 	plan.NextRun = timeOrNil(schedule.Next(from))
 	if plan.NextRun == nil && plan.Problem == "" {
 		plan.Problem = "the schedule has no tick any more"
 	}
-	return plan, goesOn
+	return plan
 }
 
 // verifyPlans looks once a term whether every planned run is still the first tick to
@@ -169,8 +185,6 @@ func (l *lead) verifyPlans(ctx context.Context) error {
 		return l.config.Statements.CorrectPlans(ctx, tx, wrong, nextRuns)
 	})
 }
-
-type scheduleText struct{ text, timeZone string }
 
 // parse remembers what it has parsed, and what it could not: the schedules of a
 // fleet are few and do not change often. A text that cannot be read is told once.
