@@ -11,10 +11,10 @@ import (
 
 // AgendaEntry is something that is going to run.
 type AgendaEntry struct {
-	// RunAt is when, by the database's clock; in the past for what waits.
-	RunAt   time.Time `json:"run_at"`
-	JobName string    `json:"job_name"`
-	Trigger string    `json:"trigger"`
+	// RunAt is when, by the database's clock; nil for what waits in line.
+	RunAt   *time.Time `json:"run_at"`
+	JobName string     `json:"job_name"`
+	Trigger string     `json:"trigger"`
 	// Status is planned for a tick, and otherwise the run's in the ledger: scheduled,
 	// requested, waiting, pending or retrying.
 	Status string `json:"status"`
@@ -22,6 +22,10 @@ type AgendaEntry struct {
 	// for all but the jobs that have many.
 	Count int64     `json:"count"`
 	Last  time.Time `json:"last"`
+	// Tick is the time that the run is for.
+	Tick time.Time `json:"tick"`
+	// Paused: the job is. A run whose time comes is then skipped, a line waits.
+	Paused bool `json:"paused"`
 	// RunID and RequestedBy are those of a run that is in the ledger already.
 	RunID       *int64  `json:"run_id"`
 	RequestedBy *string `json:"requested_by"`
@@ -32,7 +36,7 @@ type AgendaEntry struct {
 const agendaTicksMax = 24
 
 // Agenda lists what is going to run within a time from now, by the database's
-// clock, earliest first: the ticks of all jobs that are planned, and the runs that
+// clock, what waits in line first, then by time: the ticks of all jobs that are planned, and the runs that
 // were asked for. A job that has more than 24 ticks in that time is one entry with
 // their count.
 func (c *Client) Agenda(ctx context.Context, within time.Duration) ([]AgendaEntry, error) {
@@ -47,19 +51,21 @@ func (c *Client) Agenda(ctx context.Context, within time.Duration) ([]AgendaEntr
 	entries := make([]AgendaEntry, 0, len(runs)+len(planned))
 	for _, run := range runs {
 		entries = append(entries, AgendaEntry{
-			RunAt: run.RunAt, JobName: run.JobName, Trigger: run.Trigger, Status: run.Status, Count: 1, Last: run.RunAt,
-			RunID: &run.RunID, RequestedBy: run.RequestedBy,
+			RunAt: run.RunAt, JobName: run.JobName, Trigger: run.Trigger, Status: run.Status, Count: 1, Last: run.Tick,
+			Tick: run.Tick, Paused: run.Paused, RunID: &run.RunID, RequestedBy: run.RequestedBy,
 		})
 	}
 	for _, job := range planned {
-		schedule, err := jobs.ParseSchedule(job.JobName, job.Schedule, job.Timezone)
-		if err != nil {
-			return nil, err
-		}
 		tick := func(at, last time.Time, count int64) AgendaEntry {
 			return AgendaEntry{
-				RunAt: at, JobName: job.JobName, Trigger: string(jobs.TriggerSchedule), Status: "planned", Count: count, Last: last,
+				RunAt: &at, JobName: job.JobName, Trigger: string(jobs.TriggerSchedule), Status: "planned", Count: count, Last: last, Tick: at,
 			}
+		}
+		schedule, err := jobs.ParseSchedule(job.JobName, job.Schedule, job.Timezone)
+		if err != nil {
+			// The leader is of another version, and can.
+			entries = append(entries, tick(job.NextRun, job.NextRun, 1))
+			continue
 		}
 		after, end := job.NextRun.Add(-time.Microsecond), job.Now.Add(within)
 		count, first, last := schedule.Count(after, end)
@@ -72,9 +78,16 @@ func (c *Client) Agenda(ctx context.Context, within time.Duration) ([]AgendaEntr
 		}
 	}
 	slices.SortStableFunc(entries, func(a, b AgendaEntry) int {
-		return cmp.Or(a.RunAt.Compare(b.RunAt), cmp.Compare(a.JobName, b.JobName))
+		return cmp.Or(orZero(a.RunAt).Compare(orZero(b.RunAt)), cmp.Compare(a.JobName, b.JobName))
 	})
 	return entries, nil
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
 }
 
 // Now reads the database's clock, which decides everything.

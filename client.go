@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/scheduler/jobs"
@@ -91,6 +92,13 @@ func NewClient(ctx context.Context, databaseURL, schema string) (*Client, error)
 	// Behind a pooler in transaction mode, named prepared statements may be another
 	// client's, or gone.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	// One zone, whatever the machine's: JSON is the same everywhere.
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		conn.TypeMap().RegisterType(&pgtype.Type{
+			Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+		})
+		return nil
+	}
 	statements := sql.For(schema)
 	conn, err := connect(ctx, config.ConnConfig)
 	if err != nil {

@@ -258,6 +258,14 @@ func (c Config) validate() error {
 		seen[job.Name] = true
 		errs = append(errs, job.validate(c.Registry)...)
 	}
+	if len(errs) == 0 {
+		// A text may have ticks in one zone and none in another.
+		for _, d := range c.declarations() {
+			if err := jobs.CheckSchedule(d.Definition.Name, d.Schedule, d.TimeZone); err != nil {
+				errs = append(errs, &ConfigError{Job: d.Definition.Name, Field: "schedule", Err: err})
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -81,7 +81,7 @@ func newShell(t *testing.T, variables ...string) shell {
 	t.Helper()
 	folder := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "yearly.yaml"), []byte(yearly), 0o600))
-	return shell{folder: folder, variables: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, variables...)}
+	return shell{folder: folder, variables: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TZ=UTC"}, variables...)}
 }
 
 func shellOf(t *testing.T, db *testdb.DB) shell {
@@ -349,7 +349,7 @@ func TestCLISteers(t *testing.T) {
 	require.Subset(t, keysOf(list[0]), columns(t, db, "jobs"))
 	table := shell.succeed(t, "jobs")
 	require.Regexp(t, `(?m)^JOB +STATE +SCHEDULE +NEXT RUN +LAST RUN +RESULT +ROWS +TOOK$`, table)
-	require.Regexp(t, `(?m)^database_cleanup +active +0 0 3 \* \* \* +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(in \d+\w+\) +- +- +- +-$`, table)
+	require.Regexp(t, `(?m)^database_cleanup +active +0 0 3 \* \* \* +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(in \d+\w+\) +- +- +- +-$`, table)
 
 	job := shell.object(t, "job", "database_cleanup")
 	require.Len(t, job["next_ticks"], 5)
@@ -384,6 +384,7 @@ func TestCLISteers(t *testing.T) {
 	require.Len(t, shell.list(t, "runs", "--limit", "2"), 2)
 	require.Len(t, shell.list(t, "runs", "--job", "database_cleanup"), 1)
 	require.Empty(t, shell.list(t, "runs", "--status", "failed"))
+	require.Contains(t, shell.refuse(t, "runs", "--backfill", "99"), "backfill 99: backfill not found")
 	require.Regexp(t, `(?m)^1 +cleanup_empty_contexts +.* manual +success +470 .* dry run$`, shell.succeed(t, "runs"))
 
 	require.Equal(t, "database_cleanup is paused: a backup\n", shell.succeed(t, "pause", "database_cleanup", "--reason", "a backup"))
@@ -391,9 +392,25 @@ func TestCLISteers(t *testing.T) {
 		strings.ReplaceAll(shell.refuse(t, "run", "database_cleanup"), `job "database_cleanup"`, "database_cleanup"))
 	require.Regexp(t, `(?m)^database_cleanup is paused since .* by postgres: a backup$`, shell.succeed(t, "jobs"))
 	require.Contains(t, shell.succeed(t, "job", "database_cleanup"), "Next ticks, once it is resumed")
-	require.Equal(t, "database_cleanup is active\n", shell.succeed(t, "resume", "database_cleanup"))
-	require.Equal(t, "paused", shell.object(t, "pause", "database_cleanup", "--reason", "again")["state"])
-	require.Equal(t, "active", shell.object(t, "resume", "database_cleanup")["state"])
+	require.Regexp(t, `^database_cleanup is active; its next run is at \S+ 03:00:00 CES?T \(in \w+\)\n$`, shell.succeed(t, "resume", "database_cleanup"))
+	for _, call := range []struct {
+		state string
+		args  []string
+	}{
+		{"paused", []string{"pause", "database_cleanup", "--reason", "again"}},
+		{"active", []string{"resume", "database_cleanup"}},
+		{"active", []string{"reschedule", "database_cleanup", "--reset"}},
+	} {
+		got := shell.object(t, call.args...)
+		require.Equal(t, call.state, got["state"], call.args)
+		require.ElementsMatch(t, keysOf(job), keysOf(got), call.args)
+		require.Len(t, got["next_ticks"], 5, call.args)
+		require.Equal(t, []any{}, got["unfinished_runs"], call.args)
+		if call.state == "active" {
+			require.Equal(t, got["next_ticks"].([]any)[0], got["next_run"], "the leader has planned it, and both are in UTC")
+			require.Regexp(t, `Z$`, got["next_run"])
+		}
+	}
 
 	for _, args := range [][]string{{"job", "nope"}, {"run", "nope"}, {"runs", "--job", "nope"}, {"pause", "nope", "--reason", "x"}, {"resume", "nope"}} {
 		require.Contains(t, shell.refuse(t, args...), `unknown job`, args)

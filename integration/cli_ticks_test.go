@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,7 +93,7 @@ func TestCLITicksRefuseWhatIsUnknown(t *testing.T) {
 	require.Contains(t, shell.succeed(t, "backfills"), "There are no backfills.")
 	require.Equal(t, "[]\n", shell.succeed(t, "agenda", "--json"))
 	p := shell.call(t, "agenda", "--for", "1h")
-	require.Regexp(t, `^Nothing runs until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\n$`, p.stdout.String())
+	require.Regexp(t, `^Nothing runs until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.\n$`, p.stdout.String())
 	require.Equal(t, "scheduler: nobody leads; nothing is run until a replica does: scheduler serve\n", p.stderr.String())
 }
 
@@ -101,13 +102,18 @@ func TestCLIRunAt(t *testing.T) {
 	db, shell, replica := ticking(t)
 
 	said := shell.succeed(t, "run", "database_cleanup", "--at", "+90m", "--param", "log_retention_days=1", "--dry-run")
-	require.Regexp(t, `^run 1 of database_cleanup: scheduled for \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(in 1h(30m|29m)\); take it back with: scheduler cancel 1\n$`, said)
+	require.Regexp(t, `^run 1 of database_cleanup: scheduled for \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(in 1h(30m|29m)\); take it back with: scheduler cancel 1\n$`, said)
 	run := shell.object(t, "run", "database_cleanup", "--at", "2099-07-01 04:30")
 	require.Equal(t, "scheduled", run["status"])
 	require.Equal(t, "postgres", run["requested_by"])
 	require.Equal(t, "2099-07-01T02:30:00Z", timeOf(t, run["tick"]).UTC().Format(time.RFC3339), "in the job's time zone")
 	require.Len(t, shell.list(t, "runs", "--status", "scheduled"), 2)
-	require.Regexp(t, `(?m)^1 +database_cleanup +\S+ \S+ \(in 1h\w+\) +manual +scheduled +.* dry run; asked for by postgres$`, shell.succeed(t, "runs"))
+	tokyo := shell
+	tokyo.variables = append(slices.Clone(shell.variables), "TZ=Asia/Tokyo")
+	require.Regexp(t, `(?m)^2 +database_cleanup +2099-07-01 11:30:00 JST \(in \d+d\) `, tokyo.succeed(t, "runs"))
+	require.Equal(t, run["tick"], tokyo.list(t, "runs", "--status", "scheduled")[0]["tick"], "JSON is the same everywhere")
+	require.Regexp(t, `(?m)^Next run +\S+ 03:00:00 CES?T \(in \w+\)$`, tokyo.succeed(t, "job", "database_cleanup"))
+	require.Regexp(t, `(?m)^1 +database_cleanup +\S+ \S+ UTC \(in 1h\w+\) +manual +scheduled +.* dry run; asked for by postgres$`, shell.succeed(t, "runs"))
 
 	// Only once it has ended.
 	p := shell.call(t, "run", "cleanup_empty_contexts", "--at", "+4s", "--wait")
@@ -145,7 +151,7 @@ func TestCLICancel(t *testing.T) {
 	require.Contains(t, shell.refuse(t, "cancel", "2"), "run 2 has ended: cancelled")
 	p := shell.call(t, "cancel", "2", "99")
 	require.Equal(t, 2, p.code(t), "nothing was changed")
-	require.Contains(t, p.stderr.String(), "run 2 has ended: cancelled. Only a run that has not ended can be cancelled.; run 99: run not found")
+	require.Contains(t, p.stderr.String(), "run 2 has ended: cancelled. Only a run that has not ended can be cancelled; run 99: run not found")
 	require.Contains(t, shell.call(t, "cancel", "3", "x").stderr.String(), `"x" is not the id of a run`)
 	waitRunIs(t, db, 3, "scheduled")
 
@@ -177,9 +183,9 @@ func TestCLIPauseAndResume(t *testing.T) {
 	paused := shell.object(t, "pause", "cleanup_inactive_sessions", "--reason", "why")
 	require.Equal(t, "paused", paused["state"])
 	require.Equal(t, []any{float64(running)}, paused["unfinished_runs"])
-	require.Equal(t, "cleanup_inactive_sessions is paused: now\n", shell.succeed(t, "pause", "cleanup_inactive_sessions", "--reason", "now", "--cancel-running"))
+	require.Regexp(t, `^cleanup_inactive_sessions was paused already, since \S+ \S+ UTC \(.*\) by postgres: why\n$`, shell.succeed(t, "pause", "cleanup_inactive_sessions", "--reason", "now", "--cancel-running"))
 	waitRunIs(t, db, running, "cancelled")
-	require.Equal(t, "cleanup_inactive_sessions is active\n", shell.succeed(t, "resume", "cleanup_inactive_sessions"))
+	require.Regexp(t, `^cleanup_inactive_sessions is active; its next run is at \S+ 00:00:00 CET \(in \w+\)\n$`, shell.succeed(t, "resume", "cleanup_inactive_sessions"))
 
 	// The whole scheduler, beside a job that is paused by itself.
 	running = shell.held(t, db)
@@ -187,12 +193,12 @@ func TestCLIPauseAndResume(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("the scheduler is paused: a move\nrun %d of cleanup_inactive_sessions is running and goes on\nStop what goes on with: scheduler cancel %d\n", running, running),
 		shell.succeed(t, "pause", "--all", "--reason", "a move"))
 	state := shell.object(t, "pause", "--all", "--reason", "a move")
-	require.ElementsMatch(t, []string{"paused_at", "paused_by", "paused_reason", "unfinished_runs"}, keysOf(state))
+	require.ElementsMatch(t, []string{"paused_at", "paused_by", "paused_reason", "disabled_at", "unfinished_runs"}, keysOf(state))
 	require.Equal(t, []any{"postgres", "a move", []any{float64(running)}}, []any{state["paused_by"], state["paused_reason"], state["unfinished_runs"]})
 
 	table := shell.succeed(t, "jobs")
 	require.Equal(t, 1, strings.Count(table, ": a move"), table)
-	require.Regexp(t, `(?m)^The scheduler is paused since \S+ \S+ \(.*\) by postgres: a move; let it run again with: scheduler resume --all$`, table)
+	require.Regexp(t, `(?m)^The scheduler is paused since \S+ \S+ UTC \(.*\) by postgres: a move; let it run again with: scheduler resume --all$`, table)
 	require.Regexp(t, `(?m)^database_cleanup is paused since .* by postgres: a backup$`, table)
 	require.Contains(t, shell.succeed(t, "job", "cleanup_empty_contexts"), "\nIt is paused with the whole scheduler, since ")
 	require.Contains(t, shell.succeed(t, "agenda"), "\nThe scheduler is paused since ")
@@ -202,10 +208,10 @@ func TestCLIPauseAndResume(t *testing.T) {
 	require.Contains(t, shell.refuse(t, "backfill", "cleanup_empty_contexts", "--from", "2025-03-01"), "let it run again with: scheduler resume --all\n")
 	require.Regexp(t, `job "cleanup_empty_contexts" cannot be resumed: the scheduler is paused since .*; let it run again with: scheduler resume --all\n$`, shell.refuse(t, "resume", "cleanup_empty_contexts"))
 
-	require.Equal(t, "the scheduler is paused: now\n", shell.succeed(t, "pause", "--all", "--reason", "now", "--cancel-running"))
+	require.Regexp(t, `^the scheduler was paused already, since .* by postgres: a move\n$`, shell.succeed(t, "pause", "--all", "--reason", "now", "--cancel-running"))
 	waitRunIs(t, db, running, "cancelled")
 	require.Equal(t, "the scheduler is resumed\ndatabase_cleanup stays paused: a backup; let it run again with: scheduler resume database_cleanup\n", shell.succeed(t, "resume", "--all"))
-	require.Equal(t, map[string]any{"paused_at": nil, "paused_by": nil, "paused_reason": nil}, shell.object(t, "resume", "--all"))
+	require.Equal(t, map[string]any{"paused_at": nil, "paused_by": nil, "paused_reason": nil, "disabled_at": nil}, shell.object(t, "resume", "--all"))
 	require.NotContains(t, shell.succeed(t, "jobs"), "The scheduler is paused")
 	release()
 	replica.end(t)
@@ -217,7 +223,7 @@ func TestCLIReschedule(t *testing.T) {
 	declared := shell.object(t, "job", "database_cleanup")["schedule"]
 
 	said := shell.succeed(t, "reschedule", "database_cleanup", "30 2 * * *")
-	require.Regexp(t, `^database_cleanup follows from now on: 30 2 \* \* \*  in Europe/Berlin\n\nNext ticks\n(  \d{4}-\S+ \S+ \(in \w+\)\n){5}$`, said)
+	require.Regexp(t, `^database_cleanup follows from now on: 30 2 \* \* \*  in Europe/Berlin\n\nNext ticks\n(  \d{4}-\S+ 02:30:00 CES?T \(in \w+\)\n){5}$`, said)
 	job := shell.object(t, "reschedule", "database_cleanup", "@every 6h")
 	require.Equal(t, "@every 6h", job["schedule"])
 	require.Len(t, job["next_ticks"], 5)
@@ -226,8 +232,12 @@ func TestCLIReschedule(t *testing.T) {
 
 	require.Contains(t, shell.refuse(t, "reschedule", "database_cleanup", "0 25 * * *"), `cron text "0 25 * * *": hour: `)
 	require.Equal(t, "@every 6h", shell.object(t, "job", "database_cleanup")["schedule"], "nothing was changed")
+	text := shell.succeed(t, "job", "database_cleanup")
+	require.Regexp(t, `(?m)^Override +@every 6h  set over the declared one; go back with: scheduler reschedule database_cleanup --reset$`, text)
+	require.Regexp(t, `(?m)^Declared +0 0 3 \* \* \*$`, text)
 	require.Contains(t, shell.succeed(t, "reschedule", "database_cleanup", "--reset"), fmt.Sprintf("database_cleanup follows the declared schedule again: %s  in Europe/Berlin\n", declared))
 	require.Equal(t, declared, shell.object(t, "job", "database_cleanup")["schedule"])
+	require.NotContains(t, shell.succeed(t, "job", "database_cleanup"), "Override")
 
 	shell.succeed(t, "pause", "database_cleanup", "--reason", "a backup")
 	require.Contains(t, shell.succeed(t, "reschedule", "database_cleanup", "@daily"), "\nNext ticks, once it is resumed\n")
@@ -236,8 +246,9 @@ func TestCLIReschedule(t *testing.T) {
 	// What somebody has set with SQL, and the leader cannot read.
 	exec1(t, db, "UPDATE scheduler.scheduled_jobs SET schedule_override = 'now and then' WHERE job_name = 'database_cleanup'")
 	waitValue(t, db, waitCLI, true, "SELECT problem IS NOT NULL FROM scheduler.jobs WHERE job_name = 'database_cleanup'")
-	text := shell.succeed(t, "job", "database_cleanup")
+	text = shell.succeed(t, "job", "database_cleanup")
 	require.Contains(t, text, "It has a problem: ")
+	require.Regexp(t, `(?m)^Override +now and then  `, text)
 	require.Contains(t, text, "@daily  in Europe/Berlin", "the schedule in force")
 	require.Len(t, shell.object(t, "job", "database_cleanup")["next_ticks"], 5)
 
@@ -255,7 +266,7 @@ func TestCLIBackfill(t *testing.T) {
 	// At three in the morning of four days in Berlin.
 	p := shell.call(t, "backfill", "database_cleanup", "--from", "2025-03-01", "--to", "2025-03-04 03:00", "--dry-run", "--wait")
 	require.Equal(t, 0, p.code(t), p.stderr)
-	require.Regexp(t, `^backfill 1 of database_cleanup, from \S+ \S+ to \S+ \S+, dry run: 4 runs, 4 succeeded\n$`, p.stdout.String())
+	require.Regexp(t, `^backfill 1 of database_cleanup, from \S+ \S+ UTC to \S+ \S+ UTC, dry run: 4 runs, 4 succeeded\n$`, p.stdout.String())
 	require.Equal(t, []string{"2025-03-01 02:00:00", "2025-03-02 02:00:00", "2025-03-03 02:00:00", "2025-03-04 02:00:00"},
 		scalar[[]string](t, db, "SELECT array_agg((tick AT TIME ZONE 'UTC')::text ORDER BY tick) FROM scheduler.runs WHERE backfill_id = 1 AND dry_run"))
 
@@ -280,14 +291,14 @@ func TestCLIBackfill(t *testing.T) {
 
 	// The leader refuses.
 	shell.succeed(t, "reschedule", "database_cleanup", "* * * * *")
-	require.Contains(t, shell.refuse(t, "backfill", "database_cleanup", "--from", "2025-03-01", "--to", "2025-03-20"), "there are more than 10000 ticks to run; set a limit")
+	require.Contains(t, shell.refuse(t, "backfill", "database_cleanup", "--from", "2025-03-01", "--to", "2025-03-20"), "ticks to run, and at most 10000 at a time; set a limit")
 	p = shell.call(t, "backfill", "database_cleanup", "--from", "2025-03-01", "--to", "2025-03-20", "--wait", "--json")
 	require.Equal(t, 2, p.code(t))
 	var refused map[string]any
 	require.NoError(t, json.Unmarshal([]byte(p.stdout.String()), &refused))
 	require.Equal(t, "refused", refused["status"])
 	require.Contains(t, shell.succeed(t, "backfills", "7"), "backfill 7 of database_cleanup is refused: ")
-	require.Regexp(t, `(?m)^7 +database_cleanup .* refused +0 +0 +0 +0 +postgres +job "database_cleanup": there are more than`, shell.succeed(t, "backfills"))
+	require.Regexp(t, `(?m)^7 +database_cleanup .* refused +0 +0 +0 +0 +postgres +job "database_cleanup": there are \d+ ticks`, shell.succeed(t, "backfills"))
 	replica.end(t)
 }
 
@@ -308,7 +319,7 @@ func TestCLIBackfillIsTakenBack(t *testing.T) {
 	require.Equal(t, list[0], shell.object(t, "backfills", "1"))
 	require.Regexp(t, `(?m)^backfill 1 of cleanup_inactive_sessions: 0 of 30 runs ended, 1 being worked$`, shell.succeed(t, "backfills", "1"))
 	require.Regexp(t, `(?m)^30 +cleanup_inactive_sessions .* backfill +waiting .* asked for by postgres; backfill 1; in line of a backfill$`, shell.succeed(t, "runs"))
-	require.Regexp(t, `(?m) run 6, waiting, asked for by postgres; 24 more after it$`, shell.succeed(t, "agenda", "--job", "cleanup_inactive_sessions"))
+	require.Regexp(t, `(?m)^- +- +cleanup_inactive_sessions +run 6, in line, asked for by postgres; 24 more after it$`, shell.succeed(t, "agenda", "--job", "cleanup_inactive_sessions"))
 
 	// Somebody waits, while somebody else takes it back.
 	waiting := shell.start(t, "backfill", "cleanup_inactive_sessions", "--from", "2025-04-01", "--to", "2025-04-10", "--wait")
@@ -337,7 +348,24 @@ func TestCLIBackfillIsTakenBack(t *testing.T) {
 	require.Equal(t, 1, waiting.code(t))
 	require.Contains(t, waiting.stderr.String(), "backfill 4 goes on, but is not waited for any more: ended by a signal: interrupt")
 	require.Contains(t, shell.succeed(t, "cancel", "--backfill", "3"), "backfill 3 of cleanup_inactive_sessions: 0 runs taken back")
-	require.Contains(t, shell.succeed(t, "backfills", "3"), "cancelled by postgres")
+	require.Equal(t, "backfill 3 of cleanup_inactive_sessions was cancelled by postgres\n", shell.succeed(t, "backfills", "3"))
+	said := shell.succeed(t, "backfills", "1")
+	require.Contains(t, said, "\nIt was cancelled by postgres: a mistake\n")
+	require.NotContains(t, said, "Take back")
+
+	p = shell.call(t, "run", "database_cleanup")
+	require.Equal(t, 0, p.code(t))
+	require.Regexp(t, `^scheduler: nobody leads; run \d+ waits until a replica does: scheduler serve\n$`, p.stderr.String())
+	p = shell.call(t, "run", "database_cleanup", "--at", "+1h")
+	require.Regexp(t, `^scheduler: nobody leads; run \d+ waits until a replica does: scheduler serve\n$`, p.stderr.String())
+	shell.succeed(t, "pause", "database_cleanup", "--reason", "a backup")
+	table := shell.succeed(t, "agenda")
+	require.Regexp(t, `(?m) run \d+, asked for by postgres; the job is paused: skipped if it still is then$`, table)
+	require.Regexp(t, `(?m) run \d+, the leader has yet to decide, asked for by postgres; the job is paused: skipped$`, table)
+	p = shell.call(t, "resume", "database_cleanup")
+	require.Equal(t, 0, p.code(t))
+	require.Equal(t, "scheduler: nobody leads; database_cleanup does not run until a replica does: scheduler serve\n", p.stderr.String())
+	require.Equal(t, "database_cleanup is active\n", p.stdout.String())
 }
 
 func TestCLIAgenda(t *testing.T) {
@@ -349,14 +377,14 @@ func TestCLIAgenda(t *testing.T) {
 
 	table := shell.succeed(t, "agenda")
 	require.Regexp(t, `^TIME +IN +JOB +WHAT\n`, table)
-	require.Regexp(t, `(?m)^\S+ \S+ +(now|in \w+) +cleanup_inactive_sessions +14\d\d times until \d{4}-\S+ \S+$`, table)
-	require.Regexp(t, `(?m)^\S+ \S+ +in (3h|2h59m) +database_cleanup +run \d+, asked for by postgres$`, table)
-	require.Regexp(t, `(?m)^\S+ \S+ +in \w+ +database_cleanup +tick$`, table)
+	require.Regexp(t, `(?m)^\S+ \S+ UTC +(now|in \w+) +cleanup_inactive_sessions +14\d\d times until \d{4}-\S+ \S+ UTC$`, table)
+	require.Regexp(t, `(?m)^\S+ \S+ UTC +in (3h|2h59m) +database_cleanup +run \d+, asked for by postgres$`, table)
+	require.Regexp(t, `(?m)^\S+ \S+ UTC +in \w+ +database_cleanup +tick$`, table)
 
 	entries := shell.list(t, "agenda", "--for", "7d", "--job", "database_cleanup")
 	ticks := 0
 	for _, entry := range entries {
-		require.ElementsMatch(t, []string{"run_at", "job_name", "trigger", "status", "count", "last", "run_id", "requested_by"}, keysOf(entry))
+		require.ElementsMatch(t, []string{"run_at", "job_name", "trigger", "status", "count", "last", "tick", "paused", "run_id", "requested_by"}, keysOf(entry))
 		require.Equal(t, "database_cleanup", entry["job_name"])
 		if entry["status"] == "planned" {
 			ticks++
@@ -399,5 +427,18 @@ func TestCLIJobShowsItsCatchUp(t *testing.T) {
 	require.Regexp(t, `(?m)^Catch-up +latest$`, shell.succeed(t, "job", "cleanup_empty_contexts"))
 	job := shell.object(t, "job", "database_cleanup")
 	require.Equal(t, []any{7.0, 129600.0}, []any{job["catch_up_limit"], job["catch_up_max_age"]})
+	replica.end(t)
+}
+
+func TestCLISaysThatTheSchedulerIsDisabled(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, seeded)
+	shell := shellOf(t, db)
+	replica := shell.serve(t, db, "--enabled=false")
+	for _, command := range []string{"jobs", "agenda", "job database_cleanup"} {
+		require.Regexp(t, `(?m)^The scheduler is disabled by the leader's configuration since \S+ \S+ UTC \(.*\): no job has ticks until a leader has enabled: true \(SCHEDULER_ENABLED\)$`,
+			shell.succeed(t, strings.Fields(command)...), command)
+	}
+	require.Equal(t, "disabled", shell.object(t, "job", "database_cleanup")["state"])
 	replica.end(t)
 }

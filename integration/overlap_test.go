@@ -108,6 +108,7 @@ func TestOverlapCancelMidBatches(t *testing.T) {
 	last := runs[3]
 	for _, run := range runs[:3] {
 		waitStatus(t, db, run, jobs.StatusCancelled)
+		waitValue(t, db, waitRun, "a newer run took its place", "SELECT reason FROM scheduler.runs WHERE id = $1", run)
 	}
 	exec1(t, db, "SELECT scheduler.cancel_run($1)", last)
 	const counts = "SELECT rows_affected = (SELECT count(*) FROM sweep_audit a WHERE a.run_id = r.id) AND rows_affected BETWEEN 100 AND 19999 FROM scheduler.runs r WHERE id = $1"

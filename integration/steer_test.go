@@ -151,6 +151,12 @@ func TestBackfill(t *testing.T) {
 	expect(backfill("'2026-04-01', '2026-04-02', dry_run => true"), "done 1 0 0 1 0")
 	expect(backfill("'2026-04-01', '2026-04-02'"), "done 1 0 0 1 0")
 	expect(backfill("'2026-04-01 12:00', '2026-04-01 13:00'"), "done 0 0 0 0 0")
+	// Nor while it waits.
+	id := scalar[int64](t, db, "SELECT max(b) FROM (SELECT scheduler.backfill('yearly_hit', '2026-05-01', '2026-05-21', dry_run => true) UNION ALL SELECT scheduler.backfill('yearly_hit', '2026-05-01', '2026-05-21')) AS both_of (b)")
+	waitValue(t, db, waitRun, "done", "SELECT status FROM scheduler.backfills WHERE id = $1", id)
+	expect(id, "done 20 0 0 20 0")
+	// What is left beyond a limit is what would be run.
+	expect(backfill("'2026-05-01', '2026-05-26', run_limit => 2"), "done 2 20 3 2 0")
 
 	for arguments, mention := range map[string]string{
 		"now(), now() - interval '1 day'":                  "earlier",
@@ -203,7 +209,8 @@ func TestScheduleChangedAllTheTime(t *testing.T) {
 	in := "* * * * * *"
 	for i := range 1000 {
 		text := texts[(i*7+i/11)%len(texts)]
-		at := scalar[time.Time](t, db, "UPDATE scheduler.scheduled_jobs SET schedule_override = $1 WHERE job_name = 'each_second' RETURNING updated_at", text)
+		exec1(t, db, "UPDATE scheduler.scheduled_jobs SET schedule_override = $1 WHERE job_name = 'each_second'", text)
+		at := scalar[time.Time](t, db, "SELECT updated_at FROM scheduler.scheduled_jobs WHERE job_name = 'each_second'")
 		if text != "not a schedule" { // the former one stays in force
 			in = text
 		}
@@ -278,8 +285,21 @@ func TestBadValuesBySQL(t *testing.T) {
 	exec1(t, db, "SELECT scheduler.reschedule_job('yearly_hit', '0 4 * * *')")
 	exec1(t, db, "SELECT scheduler.resume_job('yearly_hit')")
 	refused(t, db, "SC002", "UPDATE scheduler.scheduled_jobs SET parameters = '{\"size\": 0}' WHERE job_name = 'yearly_hit'", "size")
-	refused(t, db, "23514", "UPDATE scheduler.scheduled_jobs SET overlap = 'sometimes' WHERE job_name = 'yearly_hit'")
-	refused(t, db, "23514", "UPDATE scheduler.scheduled_jobs SET catch_up_limit = 0 WHERE job_name = 'yearly_hit'")
+	for set, mention := range map[string]string{
+		"overlap = 'sometimes'":          "queue",
+		"overlap = NULL":                 "queue",
+		"catch_up = ''":                  "latest",
+		"catch_up_limit = 0":             "10000",
+		"catch_up_max_age = 'infinity'":  "100 years",
+		"catch_up_max_age = '500 years'": "100 years",
+		"timeout = '0'":                  "millisecond",
+		"timezone = ''":                  "IANA",
+	} {
+		refused(t, db, "SC002", "UPDATE scheduler.scheduled_jobs SET "+set+" WHERE job_name = 'yearly_hit'", "yearly_hit", mention)
+	}
+	refused(t, db, "SC004", "UPDATE scheduler.scheduled_jobs SET job_name = 'another' WHERE job_name = 'yearly_hit'", "renamed")
+	refused(t, db, "SC004", "DELETE FROM scheduler.scheduled_jobs WHERE job_name = 'yearly_hit'", "registered")
+	refused(t, db, "0A000", "UPDATE scheduler.scheduled_jobs SET next_run = now() WHERE job_name = 'yearly_hit'", "next_run")
 	refused(t, db, "SC004", "SELECT scheduler.reschedule_job('yearly_hit', ' ')", "yearly")
 	exec1(t, db, "SELECT scheduler.reschedule_job('yearly_hit', NULL)")
 	waitValue(t, db, waitRun, true, "SELECT schedule = '@yearly' AND next_run = date_trunc('year', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' + interval '1 year' FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
@@ -298,4 +318,144 @@ func TestNextRunIsVerified(t *testing.T) {
 	exec1(t, db, "UPDATE scheduler.job_definitions SET next_run = next_run + interval '1 hour' WHERE job_name = 'yearly_hit'")
 	runScheduler(t, config)
 	waitValue(t, db, waitRun, right, "SELECT next_run FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+}
+
+// A change is in force when it is committed: until then the ticks are those of the
+// schedule that it replaces.
+func TestChangeThatIsNotCommitted(t *testing.T) {
+	t.Parallel()
+	db := started(t, scheduler.Config{})
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits)")
+	begin := scalar[time.Time](t, db, "SELECT max(tick) FROM hits")
+	tx, err := db.Conn(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Never in force, and so nothing in the ledger: the schedule in between.
+	for _, schedule := range []string{"@every 1h", "*/2 * * * * *"} {
+		if _, err := tx.Exec(t.Context(), "SELECT scheduler.reschedule_job('each_second', $1)", schedule); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitValue(t, db, waitRun, true, "SELECT clock_timestamp() > $1::timestamptz + interval '4 seconds'", begin)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	committed := scalar[time.Time](t, db, "SELECT updated_at FROM scheduler.scheduled_jobs WHERE job_name = 'each_second'")
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits WHERE tick > $1)", committed)
+	const ticks = `SELECT count(*) FROM generate_series($1::timestamptz, $2, interval '1 second') s (second)
+		WHERE NOT EXISTS (SELECT FROM scheduler.job_runs r WHERE r.job_name = 'each_second' AND s.second BETWEEN r.tick AND coalesce(r.last_missed_tick, r.tick))`
+	if n := scalar[int64](t, db, ticks, begin, committed.Truncate(time.Second)); n != 0 {
+		t.Errorf("%d seconds before the commit are not accounted for", n)
+	}
+	if n := scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_runs WHERE job_name = 'each_second' AND tick > $1 AND extract(second FROM tick)::int % 2 = 1", committed); n != 0 {
+		t.Errorf("%d odd seconds after the commit were decided", n)
+	}
+	checkTicksOnce(t, db)
+}
+
+func checkTicksOnce(t *testing.T, db *testdb.DB) {
+	t.Helper()
+	if n := scalar[int64](t, db, hitsDoubled); n != 0 {
+		t.Errorf("%d ticks ran twice", n)
+	}
+}
+
+// What passes while the configuration disables the scheduler is not made up for, and
+// the ledger says why.
+func TestDisabledTimeIsMissed(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	config := scheduler.Config{DatabaseURL: db.URL, Jobs: []scheduler.JobConfig{{Name: "each_second", CatchUp: "all"}}}
+	stop := runScheduler(t, config)
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits)")
+	begin := scalar[time.Time](t, db, "SELECT min(tick) FROM scheduler.job_runs WHERE job_name = 'each_second'")
+	stop()
+	config.Disabled = true
+	stop = runScheduler(t, config)
+	waitValue(t, db, waitRun, true, "SELECT bool_and(state = 'disabled' AND next_run IS NULL) FROM scheduler.jobs")
+	since := scalar[time.Time](t, db, "SELECT disabled_at FROM scheduler.scheduler_state")
+	waitValue(t, db, waitRun, true, "SELECT clock_timestamp() > $1::timestamptz + interval '4 seconds'", since)
+	stop()
+	config.Disabled = false
+	runScheduler(t, config)
+	waitValue(t, db, waitRun, true, "SELECT count(*) >= 2 FROM hits WHERE tick > $1::timestamptz + interval '4 seconds'", since)
+	if !scalar[bool](t, db, "SELECT count(*) >= 1 AND sum(missed_count) BETWEEN 4 AND 12 FROM scheduler.runs WHERE job_name = 'each_second' AND reason LIKE 'the scheduler is disabled%'") {
+		t.Error("the ledger does not say that the scheduler was disabled")
+	}
+	if n := scalar[int64](t, db, "SELECT count(*) FROM hits WHERE tick > $1 AND tick <= $1::timestamptz + interval '4 seconds'", since); n != 0 {
+		t.Errorf("%d ticks of the disabled time were run", n)
+	}
+	checkTicks(t, db, begin)
+}
+
+// Whoever holds a job, or one of its runs, holds up that job alone.
+func TestOpenTransactionsHoldUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	config := scheduler.Config{DatabaseURL: db.URL, Jobs: []scheduler.JobConfig{{Name: "endless", Overlap: "queue"}, {Name: "yearly_hit", Schedule: "0 3 * * *"}}}
+	stop := runScheduler(t, config)
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits)")
+	first := runNow(t, db, "endless")
+	waitStatus(t, db, first, jobs.StatusRunning)
+	waiting := runNow(t, db, "endless")
+	waitStatus(t, db, waiting, jobs.StatusWaiting)
+	exec1(t, db, "SELECT scheduler.reschedule_job('sweep', 'rubbish')")
+	waitValue(t, db, waitRun, true, "SELECT problem IS NOT NULL FROM scheduler.jobs WHERE job_name = 'sweep'")
+	for name, statement := range map[string]string{
+		"a run":              fmt.Sprintf("SELECT scheduler.cancel_run(%d)", waiting),
+		"a job with problem": "UPDATE scheduler.scheduled_jobs SET schedule_override = '@daily' WHERE job_name = 'sweep'",
+		"requests":           "UPDATE scheduler.scheduled_jobs SET dry_run = true WHERE job_name = 'fails_once'",
+	} {
+		tx, err := db.Conn(t).Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+		if name == "a run" {
+			exec1(t, db, "UPDATE scheduler.scheduled_jobs SET overlap = 'cancel', schedule_override = '* * * * * *' WHERE job_name = 'endless'")
+		}
+		if name == "requests" {
+			exec1(t, db, "SELECT scheduler.run_now('fails_once') FROM generate_series(1, 600)")
+			exec1(t, db, "SELECT scheduler.backfill('fails_once', now() - interval '1 day', now())")
+		}
+		stop() // and the next leader
+		stop = runScheduler(t, config)
+		begin := scalar[time.Time](t, db, "SELECT clock_timestamp()")
+		waitValue(t, db, waitRun, true, "SELECT count(*) >= 3 FROM hits WHERE tick > $1", begin)
+		waitStatus(t, db, runNow(t, db, "yearly_hit"), jobs.StatusSuccess)
+		backfill := scalar[int64](t, db, "SELECT scheduler.backfill('yearly_hit', now() - interval '1 day', now(), again => true)")
+		waitValue(t, db, waitRun, "done", "SELECT status FROM scheduler.backfills WHERE id = $1", backfill)
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A problem stays until somebody mends it: through a pause and a take-over.
+func TestProblemStays(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	config := scheduler.Config{DatabaseURL: db.URL}
+	stop := runScheduler(t, config)
+	waitValue(t, db, waitRun, true, "SELECT next_run IS NOT NULL FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
+	exec1(t, db, "SELECT scheduler.reschedule_job('yearly_hit', 'rubbish')")
+	const told = "SELECT problem LIKE '%rubbish%' AND schedule = '@yearly' FROM scheduler.jobs WHERE job_name = 'yearly_hit'"
+	waitValue(t, db, waitRun, true, told)
+	for _, statement := range []string{"SELECT scheduler.pause_job('yearly_hit', 'x')", "SELECT scheduler.resume_job('yearly_hit')"} {
+		stop()
+		exec1(t, db, statement)
+		if !scalar[bool](t, db, told) {
+			t.Errorf("after %s the problem is gone", statement)
+		}
+		epoch := scalar[int64](t, db, "SELECT epoch FROM scheduler.leadership")
+		stop = runScheduler(t, config)
+		waitValue(t, db, waitRun, true, "SELECT epoch > $1 AND NOT EXISTS (SELECT FROM scheduler.undecided_spans) FROM scheduler.leader", epoch)
+		if !scalar[bool](t, db, told) {
+			t.Error("after a take-over the problem is gone")
+		}
+	}
+	waitValue(t, db, waitRun, true, "SELECT next_run IS NOT NULL FROM scheduler.jobs WHERE job_name = 'yearly_hit'")
 }

@@ -21,6 +21,10 @@ DROP TRIGGER wake_line ON job_runs;
 DROP FUNCTION job_runs_wake_line();
 DROP TRIGGER join_pause ON job_definitions;
 DROP FUNCTION job_definitions_join_pause();
+DROP TRIGGER keep ON job_definitions;
+DROP FUNCTION job_definitions_keep();
+DROP TRIGGER settle ON job_definitions;
+DROP FUNCTION job_definitions_settle();
 DROP TRIGGER replan ON job_definitions;
 
 CREATE OR REPLACE FUNCTION job_definitions_replan() RETURNS trigger LANGUAGE plpgsql
@@ -204,11 +208,14 @@ $$;
 COMMENT ON FUNCTION resume_job(text) IS 'Lets a paused job run again, from now on: ticks that passed meanwhile are not made up for.';
 
 DROP FUNCTION check_runnable(job_definitions, jsonb, boolean);
+DROP FUNCTION check_policies(job_definitions);
 DROP FUNCTION timezone_in_force(job_definitions);
 DROP FUNCTION schedule_in_force(job_definitions);
 DROP TABLE backfill_requests;
 DROP TABLE scheduler_state;
 DROP TABLE undecided_spans;
+DROP INDEX job_runs_started;
+CREATE INDEX job_runs_started ON job_runs (job_name, id DESC) WHERE started_at IS NOT NULL;
 DROP INDEX job_runs_backfill_id;
 DROP INDEX job_runs_backfill;
 DROP INDEX job_runs_waiting;
@@ -218,6 +225,8 @@ ALTER TABLE job_runs
     DROP CONSTRAINT job_runs_status,
     ADD CONSTRAINT job_runs_status CHECK (status IN ('requested', 'pending', 'running', 'retrying', 'success', 'failed', 'cancelled', 'skipped', 'missed'));
 ALTER TABLE job_definitions
+    DROP CONSTRAINT job_definitions_next_run_check,
+    DROP CONSTRAINT job_definitions_paused_at_check,
     DROP COLUMN paused_with_scheduler,
     DROP COLUMN plan_from,
     DROP COLUMN good_timezone,

@@ -32,13 +32,15 @@ ALTER TABLE job_definitions
     ADD CONSTRAINT job_definitions_catch_up CHECK (catch_up IN ('latest', 'all', 'none')),
     ADD COLUMN catch_up_limit integer NOT NULL DEFAULT 100 CHECK (catch_up_limit BETWEEN 1 AND 10000),
     -- Null: of any age.
-    ADD COLUMN catch_up_max_age interval CHECK (catch_up_max_age > interval '0'),
+    ADD COLUMN catch_up_max_age interval CHECK (catch_up_max_age > interval '0' AND catch_up_max_age <= interval '100 years'),
     -- The newest schedule that the leader could read. In force while problem is set.
     ADD COLUMN good_schedule text,
     ADD COLUMN good_timezone text,
     -- Where next_run is null, ticks up to here are decided or accounted for.
     ADD COLUMN plan_from timestamptz NOT NULL DEFAULT clock_timestamp(),
-    ADD COLUMN paused_with_scheduler boolean NOT NULL DEFAULT false;
+    ADD COLUMN paused_with_scheduler boolean NOT NULL DEFAULT false,
+    ADD CHECK (isfinite(next_run)),
+    ADD CHECK (isfinite(paused_at));
 
 UPDATE job_definitions SET good_schedule = coalesce(schedule_override, schedule), good_timezone = timezone
 WHERE next_run IS NOT NULL AND problem IS NULL;
@@ -47,15 +49,19 @@ WHERE next_run IS NOT NULL AND problem IS NULL;
 -- the runs before it have ended.
 ALTER TABLE job_runs
     DROP CONSTRAINT job_runs_status,
-    -- Not validated: the rows that are there passed a narrower check, and a large
-    -- ledger need not be read under a lock.
+    -- Not validated: the rows that are there passed a narrower check.
     ADD CONSTRAINT job_runs_status CHECK (status IN ('requested', 'scheduled', 'waiting', 'pending', 'running', 'retrying', 'success', 'failed', 'cancelled', 'skipped', 'missed')) NOT VALID,
     ADD COLUMN backfill_id bigint;
 
+-- Each of these reads the ledger once.
 CREATE INDEX job_runs_scheduled ON job_runs (tick) WHERE status = 'scheduled';
 -- A job's line: the one that overlap put there first, then the oldest tick.
 CREATE INDEX job_runs_waiting ON job_runs (job_name, (reason IS DISTINCT FROM 'queued'), tick, id) WHERE status = 'waiting';
 CREATE INDEX job_runs_backfill ON job_runs (job_name, tick) WHERE backfill_id IS NOT NULL;
+-- A job's newest run is the one that has started last: a one-off or a backfill has
+-- an older id.
+DROP INDEX job_runs_started;
+CREATE INDEX job_runs_started ON job_runs (job_name, started_at DESC, id DESC) WHERE started_at IS NOT NULL;
 CREATE INDEX job_runs_backfill_id ON job_runs (backfill_id, status) WHERE backfill_id IS NOT NULL;
 
 -- Stretches of time for which a job's ticks are not decided and will not be: the
@@ -70,7 +76,13 @@ CREATE TABLE undecided_spans (
     after    timestamptz NOT NULL,
     up_to    timestamptz NOT NULL,
     reason   text NOT NULL,
-    dry_run  boolean NOT NULL
+    dry_run  boolean NOT NULL,
+    -- The job was to run: what was due long before up_to, somebody or nobody was late
+    -- to decide.
+    was_active boolean NOT NULL,
+    -- A disabled job has no ticks; its span only tells the former schedule.
+    has_ticks boolean NOT NULL DEFAULT true,
+    xact     xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 CREATE INDEX undecided_spans_job_name ON undecided_spans (job_name, id);
 COMMENT ON TABLE undecided_spans IS 'Ticks that a change of a job left undecided, until the leader has written them to job_runs as missed. Mostly empty.';
@@ -81,10 +93,12 @@ CREATE TABLE scheduler_state (
     paused_at     timestamptz,
     paused_by     text,
     paused_reason text,
+    -- Since when the leader's configuration disables the scheduler.
+    disabled_at   timestamptz,
     CHECK ((paused_at IS NULL) = (paused_by IS NULL))
 );
 INSERT INTO scheduler_state DEFAULT VALUES;
-COMMENT ON TABLE scheduler_state IS 'Whether the whole scheduler is paused, since when, by whom and why. See pause_scheduler() and resume_scheduler().';
+COMMENT ON TABLE scheduler_state IS 'Whether the whole scheduler is paused, since when, by whom and why; and whether the leader''s configuration disables it. Not to be written: see pause_scheduler() and resume_scheduler().';
 
 -- Backfills as they were asked for. The view backfills adds how far they are.
 CREATE TABLE backfill_requests (
@@ -119,31 +133,58 @@ AS $$ SELECT CASE WHEN job.problem IS NULL OR job.good_schedule IS NULL THEN coa
 CREATE FUNCTION timezone_in_force(job job_definitions) RETURNS text LANGUAGE sql IMMUTABLE
 AS $$ SELECT CASE WHEN job.problem IS NULL OR job.good_timezone IS NULL THEN job.timezone ELSE job.good_timezone END $$;
 
--- A change of what decides the next run asks the leader to plan it anew, from
--- now on. What was due until now and is not decided stays in the ledger.
+-- What SQL may set, but for cron text and time zones, which only the leader can read.
+CREATE FUNCTION check_policies(job job_definitions) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    problem text := CASE
+        WHEN job.overlap IS NULL OR job.overlap NOT IN ('skip', 'queue', 'allow', 'cancel') THEN format('overlap is %L, must be one of skip, queue, allow, cancel', job.overlap)
+        WHEN job.catch_up IS NULL OR job.catch_up NOT IN ('latest', 'all', 'none') THEN format('catch_up is %L, must be one of latest, all, none', job.catch_up)
+        WHEN job.catch_up_limit IS NULL OR job.catch_up_limit NOT BETWEEN 1 AND 10000 THEN format('catch_up_limit is %L, must be between 1 and 10000', job.catch_up_limit)
+        WHEN job.catch_up_max_age NOT BETWEEN interval '1 microsecond' AND interval '100 years' THEN format('catch_up_max_age is %L, must be positive and at most 100 years, or null for any age', job.catch_up_max_age)
+        WHEN job.timeout IS NULL OR job.timeout NOT BETWEEN interval '1 millisecond' AND interval '100 years' THEN format('timeout is %L, must be between 1 millisecond and 100 years', job.timeout)
+        WHEN job.max_attempts IS NULL OR job.max_attempts NOT BETWEEN 1 AND 32767 THEN format('max_attempts is %L, must be between 1 and 32767', job.max_attempts)
+        WHEN coalesce(trim(job.timezone), '') = '' THEN 'timezone is empty, must be an IANA name such as Europe/Berlin, or UTC'
+        WHEN coalesce(trim(job.schedule), '') = '' THEN 'schedule is empty; the declared one is set by a deployment, schedule_override by SQL'
+    END;
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'job "%": %', job.job_name, problem USING ERRCODE = 'SC002';
+    END IF;
+END;
+$$;
+
+-- A change of what decides the next run asks the leader to plan it anew. What was
+-- due until now and is not decided stays in the ledger.
 CREATE OR REPLACE FUNCTION job_definitions_replan() RETURNS trigger LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
     was_active boolean := OLD.enabled AND OLD.registered AND OLD.paused_at IS NULL;
+    new_text boolean := ROW (coalesce(NEW.schedule_override, NEW.schedule), NEW.timezone)
+        IS DISTINCT FROM ROW (coalesce(OLD.schedule_override, OLD.schedule), OLD.timezone);
     clock timestamptz := clock_timestamp();
 BEGIN
     NEW.updated_at := clock;
     NEW.paused_with_scheduler := NEW.paused_with_scheduler AND NEW.paused_at IS NOT NULL;
+    IF NEW.job_name <> OLD.job_name THEN
+        RAISE EXCEPTION 'job "%" cannot be renamed by SQL', OLD.job_name USING ERRCODE = 'SC004',
+            HINT = 'A job has the name that its code gives it. The history of a name that is gone stays.';
+    END IF;
+    PERFORM check_policies(NEW);
     -- What a deployment declares, its leader has checked.
     IF NEW.parameters IS DISTINCT FROM OLD.parameters AND NEW.declared IS NOT DISTINCT FROM OLD.declared THEN
         PERFORM check_parameters(NEW, NEW.parameters);
     END IF;
-    IF ROW (coalesce(NEW.schedule_override, NEW.schedule), NEW.timezone, NEW.enabled, NEW.registered, NEW.paused_at IS NULL)
-       IS DISTINCT FROM
-       ROW (coalesce(OLD.schedule_override, OLD.schedule), OLD.timezone, OLD.enabled, OLD.registered, OLD.paused_at IS NULL)
+    IF new_text OR ROW (NEW.enabled, NEW.registered, NEW.paused_at IS NULL)
+       IS DISTINCT FROM ROW (OLD.enabled, OLD.registered, OLD.paused_at IS NULL)
     THEN
-        -- Of a planned job, only a tick that is due already is left undecided; a
-        -- disabled one has none. Their spans are empty, and tell the leader the former
-        -- schedule.
-        INSERT INTO undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run)
+        -- Of a planned job, only a tick that is due already is left undecided. An empty
+        -- span tells the leader the former schedule.
+        INSERT INTO undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run, was_active, has_ticks)
         VALUES (OLD.job_name, schedule_in_force(OLD), timezone_in_force(OLD),
-                CASE WHEN NOT OLD.enabled OR was_active AND OLD.next_run > clock THEN clock
+                CASE WHEN was_active AND OLD.next_run > clock THEN clock
                      ELSE coalesce(OLD.next_run - interval '1 microsecond', OLD.plan_from) END,
                 clock,
                 CASE WHEN OLD.paused_at IS NOT NULL THEN 'paused'
@@ -152,18 +193,67 @@ BEGIN
                      WHEN NOT NEW.registered THEN 'unregistered'
                      WHEN NOT NEW.enabled THEN 'disabled'
                      ELSE 'rescheduled' END,
-                OLD.dry_run);
+                OLD.dry_run, was_active, OLD.enabled);
         NEW.plan_from := clock;
         NEW.next_run := NULL;
-        NEW.problem := NULL;
+        -- After a clock that was set back: what is decided of times to come binds nobody
+        -- but the ledger.
+        NEW.last_tick := least(NEW.last_tick, clock);
+        IF new_text THEN
+            NEW.problem := NULL;
+        END IF;
     END IF;
     RETURN NEW;
 END;
 $$;
 
+-- A change is in force when it is committed: until then the leader cannot see it, nor
+-- decide the job. So its moment is set again at the commit. What several changes in
+-- one transaction had in between was never in force.
+CREATE FUNCTION job_definitions_settle() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    clock timestamptz := clock_timestamp();
+    first_span bigint;
+BEGIN
+    UPDATE job_definitions d SET plan_from = clock, updated_at = clock WHERE d.id = NEW.id AND d.plan_from = NEW.plan_from;
+    IF NOT FOUND THEN
+        RETURN NULL; -- not the last change
+    END IF;
+    SELECT min(s.id) INTO first_span FROM undecided_spans s WHERE s.job_name = NEW.job_name AND s.xact = pg_current_xact_id();
+    DELETE FROM undecided_spans s WHERE s.job_name = NEW.job_name AND s.xact = pg_current_xact_id() AND s.id > first_span;
+    UPDATE undecided_spans s SET after = CASE WHEN s.has_ticks THEN s.after ELSE clock END, up_to = clock WHERE s.id = first_span;
+    RETURN NULL;
+END;
+$$;
+
+CREATE CONSTRAINT TRIGGER settle
+AFTER UPDATE OF schedule, schedule_override, timezone, enabled, paused_at, registered ON job_definitions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+WHEN (NEW.next_run IS NULL AND NEW.plan_from > OLD.plan_from)
+EXECUTE FUNCTION job_definitions_settle();
+
+-- A job that is deleted would come back with the next leader, without what operators
+-- had set.
+CREATE FUNCTION job_definitions_keep() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF OLD.registered OR EXISTS (SELECT FROM job_runs WHERE job_name = OLD.job_name AND status IN ('requested', 'pending', 'running', 'retrying'))
+       OR EXISTS (SELECT FROM job_runs WHERE job_name = OLD.job_name AND status IN ('scheduled', 'waiting')) THEN
+        RAISE EXCEPTION 'job "%" cannot be deleted: it is registered, or has runs that have not ended', OLD.job_name USING ERRCODE = 'SC004',
+            HINT = 'Set enabled to false, or take the job out of the program. When it is not registered any more, and its runs have ended or were cancelled, its row can go; its history stays.';
+    END IF;
+    DELETE FROM undecided_spans WHERE job_name = OLD.job_name;
+    RETURN OLD;
+END;
+$$;
+
+CREATE TRIGGER keep BEFORE DELETE ON job_definitions FOR EACH ROW EXECUTE FUNCTION job_definitions_keep();
+
 DROP TRIGGER replan ON job_definitions;
 CREATE TRIGGER replan
-BEFORE UPDATE OF description, schedule, schedule_override, timezone, enabled, paused_at, registered, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run, parameters
+BEFORE UPDATE OF job_name, description, schedule, schedule_override, timezone, enabled, paused_at, registered, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run, parameters
 ON job_definitions FOR EACH ROW EXECUTE FUNCTION job_definitions_replan();
 
 -- A job that is declared while the scheduler is paused is paused with it. The lock
@@ -209,11 +299,12 @@ SELECT d.id,
        d.job_name,
        d.schedule,
        d.enabled,
-       (SELECT r.started_at FROM job_runs r WHERE r.job_name = d.job_name AND r.started_at IS NOT NULL ORDER BY r.id DESC LIMIT 1) AS last_run,
-       d.next_run,
-       (SELECT r.status FROM job_runs r WHERE r.job_name = d.job_name AND r.started_at IS NOT NULL ORDER BY r.id DESC LIMIT 1) AS last_status,
+       (SELECT r.started_at FROM job_runs r WHERE r.job_name = d.job_name AND r.started_at IS NOT NULL ORDER BY r.started_at DESC, r.id DESC LIMIT 1) AS last_run,
+       -- The leader's own: no columns that UPDATE could reach.
+       coalesce(d.next_run, NULL) AS next_run,
+       (SELECT r.status FROM job_runs r WHERE r.job_name = d.job_name AND r.started_at IS NOT NULL ORDER BY r.started_at DESC, r.id DESC LIMIT 1) AS last_status,
        (SELECT CASE WHEN r.status IN ('failed', 'retrying', 'cancelled') THEN r.error END
-        FROM job_runs r WHERE r.job_name = d.job_name AND r.started_at IS NOT NULL ORDER BY r.id DESC LIMIT 1) AS last_error,
+        FROM job_runs r WHERE r.job_name = d.job_name AND r.started_at IS NOT NULL ORDER BY r.started_at DESC, r.id DESC LIMIT 1) AS last_error,
        d.enqueued_count - (SELECT count(*) FROM job_runs r WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS run_count,
        d.created_at,
        d.updated_at,
@@ -229,9 +320,9 @@ SELECT d.id,
        d.max_attempts,
        d.dry_run,
        d.parameters,
-       d.last_tick,
-       d.registered,
-       d.problem,
+       coalesce(d.last_tick, NULL) AS last_tick,
+       d.registered IS TRUE AS registered,
+       coalesce(d.problem, NULL) AS problem,
        d.catch_up_limit,
        d.catch_up_max_age
 FROM job_definitions d;
@@ -241,7 +332,7 @@ SELECT s.job_name,
        CASE
            WHEN NOT s.registered THEN 'unregistered'
            WHEN s.paused_at IS NOT NULL THEN 'paused'
-           WHEN NOT s.enabled THEN 'disabled'
+           WHEN NOT s.enabled OR EXISTS (SELECT FROM scheduler_state st WHERE st.disabled_at IS NOT NULL) THEN 'disabled'
            ELSE 'active'
        END AS state,
        schedule_in_force(d) AS schedule,
@@ -264,7 +355,7 @@ FROM scheduled_jobs s
 JOIN job_definitions d ON d.id = s.id
 LEFT JOIN LATERAL (
     SELECT r.started_at, r.finished_at, r.rows_affected
-    FROM job_runs r WHERE r.job_name = s.job_name AND r.started_at IS NOT NULL ORDER BY r.id DESC LIMIT 1
+    FROM job_runs r WHERE r.job_name = s.job_name AND r.started_at IS NOT NULL ORDER BY r.started_at DESC, r.id DESC LIMIT 1
 ) newest ON true
 ORDER BY s.job_name;
 COMMENT ON VIEW jobs IS 'Every job: whether it runs, by which schedule, when next, and how the last run went. problem says why the schedule set last is not in force.';
@@ -314,18 +405,24 @@ FROM job_runs r
 ORDER BY r.id DESC;
 
 CREATE VIEW agenda AS
-SELECT d.next_run AS run_at, d.job_name, 'planned' AS status, 'schedule' AS trigger, NULL::bigint AS run_id, NULL::text AS requested_by
-FROM job_definitions d
-WHERE d.next_run IS NOT NULL
-UNION ALL
--- Apart, so that each finds its own index.
-SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by FROM job_runs r WHERE r.status = 'scheduled'
-UNION ALL
-SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by FROM job_runs r WHERE r.status = 'waiting'
-UNION ALL
-SELECT r.tick, r.job_name, r.status, r.trigger, r.id, r.requested_by FROM job_runs r WHERE r.status IN ('requested', 'pending', 'retrying')
-ORDER BY run_at, job_name;
-COMMENT ON VIEW agenda IS 'What comes next: the next tick of every job, and every run that has been asked for or waits. scheduler agenda shows all ticks of a day.';
+SELECT a.run_at, a.job_name, a.status, a.trigger, a.tick, a.run_id, a.requested_by,
+       EXISTS (SELECT FROM job_definitions d WHERE d.job_name = a.job_name AND d.paused_at IS NOT NULL) AS paused
+FROM (
+    SELECT d.next_run AS run_at, d.job_name, 'planned' AS status, 'schedule' AS trigger, d.next_run AS tick, NULL::bigint AS run_id, NULL::text AS requested_by
+    FROM job_definitions d
+    WHERE d.next_run IS NOT NULL
+    UNION ALL
+    -- Apart, so that each finds its own index.
+    SELECT r.tick, r.job_name, r.status, r.trigger, r.tick, r.id, r.requested_by FROM job_runs r WHERE r.status = 'scheduled'
+    UNION ALL
+    SELECT NULL, r.job_name, r.status, r.trigger, r.tick, r.id, r.requested_by FROM job_runs r WHERE r.status = 'waiting'
+    UNION ALL
+    SELECT CASE WHEN r.status = 'retrying' THEN j.scheduled_at ELSE r.created_at END, r.job_name, r.status, r.trigger, r.tick, r.id, r.requested_by
+    FROM job_runs r LEFT JOIN river_job j ON j.id = r.river_job_id
+    WHERE r.status IN ('requested', 'pending', 'retrying')
+) a
+ORDER BY a.run_at NULLS FIRST, a.job_name, a.tick;
+COMMENT ON VIEW agenda IS 'What comes next: the next tick of every job (status planned), and every run that has been asked for or waits. run_at is null for those in line. scheduler agenda shows all ticks of a day.';
 
 CREATE VIEW backfills AS
 SELECT b.id,
@@ -485,10 +582,10 @@ BEGIN
         RAISE EXCEPTION 'pausing job "%" needs a reason', job.job_name USING ERRCODE = 'SC004',
             HINT = 'Say why, for whoever finds the job paused.';
     END IF;
+    -- A pause that is there stays, with who, when and why.
     UPDATE job_definitions d
-    SET paused_at = CASE WHEN d.paused_with_scheduler OR d.paused_at IS NULL THEN clock_timestamp() ELSE d.paused_at END,
-        paused_by = session_user, paused_reason = pause_job.reason, paused_with_scheduler = false
-    WHERE d.id = job.id;
+    SET paused_at = clock_timestamp(), paused_by = session_user, paused_reason = pause_job.reason, paused_with_scheduler = false
+    WHERE d.id = job.id AND (d.paused_at IS NULL OR d.paused_with_scheduler);
     IF pause_job.cancel_running THEN
         PERFORM cancel_running(job.job_name, pause_job.reason);
     END IF;
@@ -523,10 +620,12 @@ BEGIN
         RAISE EXCEPTION 'pausing the scheduler needs a reason' USING ERRCODE = 'SC004',
             HINT = 'Say why, for whoever finds it paused.';
     END IF;
+    INSERT INTO scheduler_state DEFAULT VALUES ON CONFLICT DO NOTHING;
     UPDATE scheduler_state s
-    SET paused_at = coalesce(s.paused_at, clock_timestamp()), paused_by = session_user, paused_reason = pause_scheduler.reason;
-    -- In the order of the leader's declarations, so that the two never wait for
-    -- each other in a circle.
+    SET paused_at = clock_timestamp(), paused_by = session_user, paused_reason = pause_scheduler.reason
+    WHERE s.paused_at IS NULL;
+    -- In the order of the leader's declarations, so that the two do not wait for each
+    -- other in a circle.
     PERFORM FROM job_definitions d WHERE d.paused_at IS NULL OR d.paused_with_scheduler ORDER BY d.job_name FOR NO KEY UPDATE;
     UPDATE job_definitions d
     SET paused_at = s.paused_at, paused_by = s.paused_by, paused_reason = s.paused_reason, paused_with_scheduler = true

@@ -53,11 +53,14 @@ func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations [
 		gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
-	batch.Queue(s.Text("clear_problems"))
+	batch.Queue(s.Text("reread_problems"))
 	if disabled {
+		batch.Queue(s.Text("begin_disabled"))
 		batch.Queue(s.Text("unplan_jobs"))
 		// The start of the fleet has passed, with nothing to run.
 		bootstrapJobs = []string{}
+	} else {
+		batch.Queue(s.Text("end_disabled"))
 	}
 	batch.Queue(s.Text("request_bootstrap"), pgx.NamedArgs{"job_names": bootstrapJobs})
 	if err := db.SendBatch(ctx, batch).Close(); err != nil {
@@ -80,6 +83,8 @@ type JobToPlan struct {
 	NextRun  *time.Time
 	// Active jobs may run.
 	Active bool
+	// HasProblem says that the schedule set last could not be read.
+	HasProblem bool
 }
 
 // JobsToPlan locks and returns up to limit jobs that have to be planned; with
@@ -158,6 +163,8 @@ type UndecidedSpan struct {
 	UpTo   time.Time
 	Reason string
 	DryRun bool
+	// WasActive says that the job was to run.
+	WasActive bool
 }
 
 // UndecidedSpans reads the spans of some jobs, oldest first. The jobs must be locked.
@@ -195,6 +202,8 @@ type DueJob struct {
 	Now time.Time
 	// Paused says that nothing may be enqueued.
 	Paused bool
+	// Enabled jobs have ticks.
+	Enabled bool
 	// Unfinished says that a run of the job is in River's hands and has not ended.
 	Unfinished bool
 	// Queued says that overlap has put a run in line.

@@ -26,16 +26,40 @@ UPDATE scheduler.job_definitions SET registered = false
 WHERE registered AND NOT job_name = ANY(@job_names::text[])
 RETURNING job_name
 
--- name: clear_problems
--- A new leader may be able to read what the last one could not.
-UPDATE scheduler.job_definitions
-SET problem = NULL, plan_from = coalesce(next_run - interval '1 microsecond', plan_from), next_run = NULL
+-- name: reread_problems
+-- A new leader may be able to read what the last one could not. An empty span makes
+-- it look, without a lock on the job.
+INSERT INTO scheduler.undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run, was_active, has_ticks)
+SELECT job_name, scheduler.schedule_in_force(d), scheduler.timezone_in_force(d), now(), now(), 'reread', dry_run, false, false
+FROM scheduler.job_definitions d
 WHERE problem IS NOT NULL
+
+-- name: begin_disabled
+INSERT INTO scheduler.scheduler_state (disabled_at) VALUES (clock_timestamp())
+ON CONFLICT (singleton) DO UPDATE SET disabled_at = coalesce(scheduler_state.disabled_at, excluded.disabled_at)
+
+-- name: end_disabled
+-- Nothing has piled up while the scheduler was disabled: what its jobs would have
+-- had to do is missed.
+WITH ended AS (
+    UPDATE scheduler.scheduler_state SET disabled_at = NULL WHERE disabled_at IS NOT NULL RETURNING true
+), rested AS (
+    SELECT d.id FROM scheduler.job_definitions d
+    WHERE d.next_run IS NULL AND d.enabled AND d.registered AND d.paused_at IS NULL AND EXISTS (SELECT FROM ended)
+    ORDER BY d.job_name
+    FOR NO KEY UPDATE SKIP LOCKED
+), closed AS (
+    INSERT INTO scheduler.undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run, was_active)
+    SELECT d.job_name, scheduler.schedule_in_force(d), scheduler.timezone_in_force(d), d.plan_from, clock_timestamp(), 'scheduler_disabled', d.dry_run, false
+    FROM scheduler.job_definitions d JOIN rested USING (id)
+    RETURNING job_name, up_to
+)
+UPDATE scheduler.job_definitions d SET plan_from = c.up_to FROM closed c WHERE d.job_name = c.job_name
 
 -- name: jobs_to_plan
 -- Those that may run and have no next run, and those that were changed.
 SELECT job_name, schedule, schedule_override, timezone, good_schedule, good_timezone, plan_from, next_run,
-       enabled AND registered AND paused_at IS NULL AS active
+       enabled AND registered AND paused_at IS NULL AS active, problem IS NOT NULL AS has_problem
 FROM scheduler.job_definitions
 WHERE NOT @disabled AND next_run IS NULL AND enabled AND registered AND paused_at IS NULL AND problem IS NULL
    OR job_name IN (SELECT job_name FROM scheduler.undecided_spans)
@@ -65,7 +89,7 @@ FROM unnest(@job_names::text[], @was::timestamptz[], @next_runs::timestamptz[]) 
 WHERE d.job_name = p.job_name AND d.next_run = p.was
 
 -- name: undecided_spans
-SELECT id, job_name, schedule, timezone, after, up_to, reason, dry_run
+SELECT id, job_name, schedule, timezone, after, up_to, reason, dry_run, was_active
 FROM scheduler.undecided_spans
 WHERE job_name = ANY(@job_names::text[])
 ORDER BY id
@@ -77,12 +101,12 @@ DELETE FROM scheduler.undecided_spans WHERE id = ANY(@ids::bigint[])
 -- A disabled scheduler plans nothing. What was due already is accounted for.
 WITH unplanned AS (
     UPDATE scheduler.job_definitions d SET next_run = NULL, plan_from = clock_timestamp()
-    FROM (SELECT id, next_run FROM scheduler.job_definitions WHERE next_run IS NOT NULL ORDER BY job_name FOR NO KEY UPDATE) was
+    FROM (SELECT id, next_run FROM scheduler.job_definitions WHERE next_run IS NOT NULL ORDER BY job_name FOR NO KEY UPDATE SKIP LOCKED) was
     WHERE d.id = was.id
     RETURNING d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone, was.next_run, d.plan_from, d.dry_run
 )
-INSERT INTO scheduler.undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run)
-SELECT job_name, schedule, timezone, next_run - interval '1 microsecond', plan_from, 'scheduler_disabled', dry_run
+INSERT INTO scheduler.undecided_spans (job_name, schedule, timezone, after, up_to, reason, dry_run, was_active)
+SELECT job_name, schedule, timezone, next_run - interval '1 microsecond', plan_from, 'scheduler_disabled', dry_run, true
 FROM unplanned WHERE next_run <= plan_from
 
 -- name: due_jobs
@@ -92,7 +116,7 @@ FROM unplanned WHERE next_run <= plan_from
 -- policies ask about.
 SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
        d.overlap, d.catch_up, d.catch_up_limit, d.catch_up_max_age, d.timeout, d.max_attempts,
-       d.dry_run, d.parameters, d.next_run, now() AS now, d.paused_at IS NOT NULL AS paused,
+       d.dry_run, d.parameters, d.next_run, now() AS now, d.paused_at IS NOT NULL AS paused, d.enabled,
        EXISTS (SELECT FROM scheduler.job_runs r
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished,
        EXISTS (SELECT FROM scheduler.job_runs r
@@ -106,7 +130,7 @@ FOR NO KEY UPDATE OF d SKIP LOCKED
 -- name: job_for_run
 SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
        d.overlap, d.catch_up, d.catch_up_limit, d.catch_up_max_age, d.timeout, d.max_attempts,
-       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now, d.paused_at IS NOT NULL AS paused,
+       d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now, d.paused_at IS NOT NULL AS paused, d.enabled,
        EXISTS (SELECT FROM scheduler.job_runs r
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished,
        EXISTS (SELECT FROM scheduler.job_runs r

@@ -65,7 +65,8 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
     errors = array_append(j.errors, jsonb_build_object(
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'attempt', j.attempt,
-        'error', format('replica %s is gone, or does not know of the run; it was handed back', lost.replica_id),
+        'error', format('replica %s is gone, or does not know of the run; it was %s', lost.replica_id,
+            CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' WHEN j.attempt >= j.max_attempts THEN 'given up after its last attempt' ELSE 'handed back' END),
         'trace', '')),
     metadata = jsonb_set(j.metadata, '{river:rescue_count}',
         to_jsonb(coalesce((j.metadata ->> 'river:rescue_count')::integer, 0) + 1))

@@ -148,6 +148,14 @@ type Backfill struct {
 	DryRun     bool
 }
 
+// MarkStopped gives the runs that were cancelled for the sake of a run their reason.
+func (s *Statements) MarkStopped(ctx context.Context, tx pgx.Tx, id int64) error {
+	if _, err := tx.Exec(ctx, s.Text("mark_stopped"), pgx.NamedArgs{"id": id}); err != nil {
+		return fmt.Errorf("mark the runs before run %d: %w", id, err)
+	}
+	return nil
+}
+
 // PendingBackfill locks and returns the oldest backfill that is not decided; nil
 // if there is none.
 func (s *Statements) PendingBackfill(ctx context.Context, tx pgx.Tx) (*Backfill, error) {

@@ -20,20 +20,22 @@ SELECT max(coalesce(last_missed_tick, tick)) FROM scheduler.job_runs
 WHERE job_name = @job_name AND trigger = 'schedule' AND tick BETWEEN @first_tick AND @last_tick
 
 -- name: requested_runs
--- What was asked for, and the one-off runs whose time has come.
-SELECT id, job_name, tick, trigger, coalesce(reason, '') AS reason, parameters, dry_run
-FROM scheduler.job_runs
-WHERE status = 'requested' OR status = 'scheduled' AND tick <= now()
-ORDER BY tick, id
+-- What was asked for, and the one-off runs whose time has come. Their jobs are locked
+-- with them: those of a job that somebody else has locked must not take the places
+-- of others.
+SELECT r.id, r.job_name, r.tick, r.trigger, '' AS reason, r.parameters, r.dry_run
+FROM scheduler.job_runs r JOIN scheduler.job_definitions d ON d.job_name = r.job_name
+WHERE r.status = 'requested' OR r.status = 'scheduled' AND r.tick <= now()
+ORDER BY r.tick, r.id
 LIMIT @max
-FOR NO KEY UPDATE SKIP LOCKED
+FOR NO KEY UPDATE OF r, d SKIP LOCKED
 
 -- name: waiting_runs
 -- The first of each job's line whose turn has come; all of it where runs may
 -- overlap. Jobs that have a line are found by steps through its index.
-SELECT id, job_name, tick, trigger, coalesce(reason, '') AS reason, parameters, dry_run
-FROM scheduler.job_runs
-WHERE status = 'waiting' AND id = ANY (ARRAY(
+SELECT w.id, w.job_name, w.tick, w.trigger, w.reason, w.parameters, w.dry_run
+FROM scheduler.job_runs w JOIN scheduler.job_definitions j ON j.job_name = w.job_name
+WHERE w.status = 'waiting' AND w.id = ANY (ARRAY(
     WITH RECURSIVE line (job_name) AS (
         (SELECT r.job_name FROM scheduler.job_runs r WHERE r.status = 'waiting' ORDER BY r.job_name LIMIT 1)
         UNION ALL
@@ -49,11 +51,13 @@ WHERE status = 'waiting' AND id = ANY (ARRAY(
         ORDER BY (r.reason IS DISTINCT FROM 'queued'), r.tick, r.id
         LIMIT CASE WHEN d.overlap = 'allow' THEN @max ELSE 1 END
     ) first
-    WHERE d.overlap = 'allow' OR d.overlap = 'cancel' AND first.reason = 'queued'
-       OR NOT EXISTS (SELECT FROM scheduler.job_runs u WHERE u.job_name = line.job_name AND u.status IN ('pending', 'running', 'retrying'))
-    LIMIT @max))
-ORDER BY tick, id
-FOR NO KEY UPDATE SKIP LOCKED
+    -- A line waits for the end of a pause, too.
+    WHERE (d.paused_at IS NULL OR first.reason = 'queued')
+      AND (d.overlap = 'allow' OR d.overlap = 'cancel' AND first.reason = 'queued'
+           OR NOT EXISTS (SELECT FROM scheduler.job_runs u WHERE u.job_name = line.job_name AND u.status IN ('pending', 'running', 'retrying')))))
+ORDER BY w.tick, w.id
+LIMIT @max
+FOR NO KEY UPDATE OF w, j SKIP LOCKED
 
 -- name: request_bootstrap
 -- Once for each start of a fleet.
@@ -75,15 +79,29 @@ SET status = 'pending', leader_epoch = @leader_epoch, parameters = @parameters
 WHERE id = @id
 
 -- name: put_in_line
-UPDATE scheduler.job_runs SET status = 'waiting', reason = 'queued' WHERE id = ANY(@ids::bigint[])
+-- The job's parameters are asked for again when its turn comes.
+UPDATE scheduler.job_runs
+SET status = 'waiting', reason = 'queued', parameters = CASE WHEN trigger = 'schedule' THEN '{}' ELSE parameters END
+WHERE id = ANY(@ids::bigint[])
 
 -- name: supersede_queued
--- Newer runs take the places of those that overlap put in line.
+-- Newer runs take the places of those that overlap put in line. One that somebody
+-- has locked is decided when it is free.
 UPDATE scheduler.job_runs SET status = 'skipped', reason = 'superseded', finished_at = clock_timestamp()
-WHERE status = 'waiting' AND reason = 'queued' AND job_name = ANY(@job_names::text[]) AND NOT id = ANY(@ids::bigint[])
+WHERE id IN (
+    SELECT id FROM scheduler.job_runs
+    WHERE status = 'waiting' AND reason = 'queued' AND job_name = ANY(@job_names::text[]) AND NOT id = ANY(@ids::bigint[])
+    FOR NO KEY UPDATE SKIP LOCKED)
 
 -- name: mark_superseded
 UPDATE scheduler.job_runs SET reason = 'superseded' WHERE id = ANY(@ids::bigint[])
+
+-- name: mark_stopped
+-- What was asked to stop for the sake of a run that now begins.
+UPDATE scheduler.job_runs r SET reason = 'superseded'
+FROM scheduler.job_runs w
+WHERE w.id = @id AND r.job_name = w.job_name AND r.id <> w.id AND r.status = 'cancelled' AND r.finished_at >= w.created_at
+  AND (r.reason IS NULL OR r.reason IN ('queued', 'catch_up', 'backfill'))
 
 -- name: refuse_run
 UPDATE scheduler.job_runs
@@ -123,25 +141,25 @@ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_time
 BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '3s'
 
 -- name: pending_backfill
-SELECT id, job_name, from_tick, to_tick, run_limit, again, parameters, dry_run
-FROM scheduler.backfill_requests
-WHERE decided_at IS NULL
-ORDER BY id
+SELECT b.id, b.job_name, b.from_tick, b.to_tick, b.run_limit, b.again, b.parameters, b.dry_run
+FROM scheduler.backfill_requests b JOIN scheduler.job_definitions d ON d.job_name = b.job_name
+WHERE b.decided_at IS NULL
+ORDER BY b.id
 LIMIT 1
-FOR NO KEY UPDATE SKIP LOCKED
+FOR NO KEY UPDATE OF b, d SKIP LOCKED
 
 -- name: taken_ticks
--- Those that have succeeded, or will be run anyway. A dry run is no success of a
+-- Those that have succeeded, or will be run anyway. A dry run does not stand for a
 -- real one.
 SELECT t.tick FROM unnest(@ticks::timestamptz[]) AS t (tick)
 WHERE EXISTS (
     SELECT FROM scheduler.job_runs r
     WHERE r.job_name = @job_name AND r.tick = t.tick AND r.trigger = 'schedule'
-      AND (r.status IN ('waiting', 'pending', 'running', 'retrying') OR NOT @again AND r.status = 'success' AND (@dry_run OR NOT r.dry_run)))
+      AND (r.status IN ('waiting', 'pending', 'running', 'retrying') OR NOT @again AND r.status = 'success') AND (@dry_run OR NOT r.dry_run))
    OR EXISTS (
     SELECT FROM scheduler.job_runs r
     WHERE r.job_name = @job_name AND r.tick = t.tick AND r.backfill_id IS NOT NULL
-      AND (r.status IN ('waiting', 'pending', 'running', 'retrying') OR NOT @again AND r.status = 'success' AND (@dry_run OR NOT r.dry_run)))
+      AND (r.status IN ('waiting', 'pending', 'running', 'retrying') OR NOT @again AND r.status = 'success') AND (@dry_run OR NOT r.dry_run))
 
 -- name: insert_backfill
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, reason, leader_epoch, requested_by, parameters, dry_run, backfill_id)

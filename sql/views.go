@@ -41,6 +41,10 @@ type JobRow struct {
 	Enabled        bool            `json:"enabled"`
 	LastTick       *time.Time      `json:"last_tick"`
 	ParameterSpecs json.RawMessage `json:"parameter_specs"`
+	// ScheduleOverride is what operators have set over DeclaredSchedule; Schedule is
+	// the one in force.
+	ScheduleOverride *string `json:"schedule_override"`
+	DeclaredSchedule string  `json:"declared_schedule"`
 }
 
 // RunRow is a row of the view runs. Its JSON has the columns' names; the duration
@@ -179,11 +183,14 @@ func (s *Statements) ResumeScheduler(ctx context.Context, db Querier) error {
 	return do(ctx, db, "resume the scheduler", s.Text("resume_scheduler"), pgx.NamedArgs{})
 }
 
-// StateRow is the row of scheduler_state: nil where the scheduler is not paused.
+// StateRow is the row of scheduler_state: nil where the scheduler is neither paused
+// nor disabled.
 type StateRow struct {
 	PausedAt     *time.Time `json:"paused_at"`
 	PausedBy     *string    `json:"paused_by"`
 	PausedReason *string    `json:"paused_reason"`
+	// DisabledAt: the leader's configuration disables the scheduler.
+	DisabledAt *time.Time `json:"disabled_at"`
 }
 
 // GetState reads whether the whole scheduler is paused.
@@ -264,12 +271,16 @@ func (s *Statements) AgendaJobs(ctx context.Context, db Querier) ([]AgendaJob, e
 
 // AgendaRun is a run that was asked for and has not begun.
 type AgendaRun struct {
-	RunAt       time.Time
+	// RunAt is nil for a run in line.
+	RunAt       *time.Time
 	JobName     string
 	Status      string
 	Trigger     string
+	Tick        time.Time
 	RunID       int64
 	RequestedBy *string
+	// Paused: the job is.
+	Paused bool
 }
 
 // AgendaRuns lists the runs that have not begun and are to within a time.

@@ -6,7 +6,8 @@ SELECT j.job_name, j.state, j.schedule, j.timezone, j.next_run, j.last_run, j.la
        extract(epoch FROM j.last_duration)::double precision AS last_duration, j.last_rows, j.last_error, j.run_count, j.dry_run,
        j.paused_at, j.paused_by, j.paused_reason, j.problem, j.description, j.parameters,
        s.overlap, s.catch_up, s.catch_up_limit, extract(epoch FROM s.catch_up_max_age)::double precision AS catch_up_max_age,
-       extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs
+       extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs,
+       d.schedule_override, d.schedule AS declared_schedule
 FROM scheduler.jobs j
 JOIN scheduler.scheduled_jobs s USING (job_name)
 JOIN scheduler.job_definitions d USING (job_name)
@@ -55,7 +56,7 @@ SELECT scheduler.pause_scheduler(@reason, @cancel_running)
 SELECT scheduler.resume_scheduler()
 
 -- name: get_scheduler_state
-SELECT paused_at, paused_by, paused_reason FROM scheduler.scheduler_state
+SELECT paused_at, paused_by, paused_reason, disabled_at FROM scheduler.scheduler_state
 
 -- name: reschedule_job
 SELECT scheduler.reschedule_job(@job_name, @schedule)
@@ -78,9 +79,9 @@ SELECT scheduler.cancel_backfill(@id, @reason)
 SELECT job_name, schedule, timezone, next_run, now() AS now FROM scheduler.jobs WHERE next_run IS NOT NULL ORDER BY job_name
 
 -- name: agenda_runs
-SELECT run_at, job_name, status, trigger, run_id, requested_by
+SELECT run_at, job_name, status, trigger, tick, run_id, requested_by, paused
 FROM scheduler.agenda
-WHERE run_id IS NOT NULL AND run_at <= now() + @within::interval
+WHERE run_id IS NOT NULL AND (run_at IS NULL OR run_at <= now() + @within::interval)
 
 -- name: clock
 SELECT clock_timestamp()

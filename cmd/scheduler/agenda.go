@@ -20,10 +20,18 @@ func (a *app) agendaCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agenda",
 		Short: "Show what comes next: the ticks of all jobs, and the runs that were asked for",
-		Long: `Shows what is going to run, earliest first: the ticks of all jobs that are planned,
-the runs that are scheduled for a time to come, and those that wait. A job that has
-more than 24 ticks is one row. Jobs that are paused, disabled or not registered have
-none.
+		Long: `Shows what is going to run: the runs that wait in line, which have no time, and then,
+earliest first, the ticks of all jobs that are planned and the runs that were asked
+for. A job that has more than 24 ticks is one row. Jobs that are paused, disabled or
+not registered have no ticks.
+
+In JSON, status is planned for a tick, and otherwise that of the run in the ledger:
+
+  scheduled  it waits for its time
+  waiting    it is in its job's line; run_at is null
+  requested  the leader has not decided about it
+  pending    it waits for a worker
+  retrying   an attempt has failed; run_at is the time of the next one
 
 "Now" is the time of the database's clock, which decides everything.`,
 		Example: `  scheduler agenda
@@ -75,9 +83,7 @@ func (a *app) agenda(ctx context.Context, client *scheduler.Client, span time.Du
 	} else {
 		writeTable(a.stdout, []string{"TIME", "IN", "JOB", "WHAT"}, agendaRows(entries, now))
 	}
-	if state.PausedAt != nil {
-		a.writeNotes([]string{"The scheduler is paused " + schedulerPauseText(state, now)})
-	}
+	a.writeNotes(stateNotes(state, now))
 	return nil
 }
 
@@ -104,11 +110,14 @@ func agendaRows(entries []scheduler.AgendaEntry, now time.Time) [][]string {
 				what += fmt.Sprintf("; %d more after it", more)
 			}
 		}
-		in := relative(entry.RunAt.Sub(now))
-		if entry.RunID != nil && !entry.RunAt.After(now) {
-			in = "-" // its time has come, it is up to the job's line or a worker
+		at, in := "-", "-"
+		if entry.RunAt != nil {
+			at = localTime(*entry.RunAt)
+			if entry.RunID == nil || entry.RunAt.After(now) { // else it is up to the leader or a worker
+				in = relative(entry.RunAt.Sub(now))
+			}
 		}
-		rows = append(rows, []string{localTime(entry.RunAt), in, entry.JobName, what})
+		rows = append(rows, []string{at, in, entry.JobName, what})
 	}
 	return rows
 }
@@ -123,12 +132,28 @@ func agendaText(entry scheduler.AgendaEntry) string {
 		}
 		return "tick"
 	}
-	text := fmt.Sprintf("run %d", *entry.RunID)
-	if entry.Status != string(jobs.StatusScheduled) {
-		text += ", " + entry.Status
+	text, pause := fmt.Sprintf("run %d", *entry.RunID), ""
+	switch jobs.Status(entry.Status) {
+	case jobs.StatusScheduled:
+		pause = "the job is paused: skipped if it still is then"
+	case jobs.StatusWaiting:
+		text += ", in line"
+		pause = "the job is paused: its line waits"
+	case jobs.StatusRequested:
+		text += ", the leader has yet to decide"
+		pause = "the job is paused: skipped"
+	case jobs.StatusPending:
+		text += ", waits for a worker"
+	case jobs.StatusRetrying:
+		text += ", another attempt after one that failed"
+	case jobs.StatusRunning, jobs.StatusSuccess, jobs.StatusFailed, jobs.StatusCancelled, jobs.StatusSkipped, jobs.StatusMissed:
+		text += ", " + entry.Status // the agenda has none
 	}
 	if entry.RequestedBy != nil {
 		text += ", asked for by " + *entry.RequestedBy
+	}
+	if entry.Paused && pause != "" {
+		text += "; " + pause
 	}
 	return text
 }

@@ -73,6 +73,9 @@ A flag wins over an environment variable, a variable over the configuration file
 (--config, SCHEDULER_CONFIG), the file over the default. The variable of a setting is
 SCHEDULER_ and its name, such as SCHEDULER_MAX_WORKERS for --max-workers.
 
+Times are shown in the machine's time zone (TZ), a job's next runs in the job's, each
+with its zone; those of the database are in UTC in JSON.
+
 Results go to standard output, the log and errors to standard error. Exit codes:
 
   0  done
@@ -98,7 +101,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error { a.started = true; return nil },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{command: cmd, err: err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{command: cmd, err: flagError(err)} })
 	a.flags.addFile(root.PersistentFlags())
 	a.flags.add(root.PersistentFlags(), "database_url", "schema")
 	root.AddCommand(

@@ -66,9 +66,14 @@ Times are RFC 3339, or a date, or a date and a time of day in the job's time zon
 date is its first instant: --to 2026-03-29 does not include the ticks of that day.
 
 The leader decides about it within milliseconds; how many runs there are is shown
-then, or, with exit code 2, why there are none. With --wait, the progress is shown on
-standard error until the last run has ended; the exit code is 1 if any of them failed,
-was cancelled or skipped.
+then, or, with exit code 2, why it refuses. The exit code is 0, too, if there is nothing
+to run, since the schedule has no tick between these times or all of them are left out,
+and if nobody leads: then the backfill waits for a leader. With --wait, the progress is
+shown on standard error until the last run has ended; the exit code is 1 if any of them
+failed, was cancelled or skipped.
+
+At most 100,000 ticks are looked at, before --limit counts: times between which the
+schedule has more of them are refused, whatever the limit.
 
 "scheduler backfills" shows how far it is, "scheduler cancel --backfill" takes back
 what has not begun.`,
@@ -97,7 +102,7 @@ what has not begun.`,
 	flags := cmd.Flags()
 	flags.StringVar(&options.from, "from", "", "`time` of the oldest tick (required)")
 	flags.StringVar(&options.to, "to", "", "`time` of the newest tick (default now)")
-	flags.IntVar(&options.limit, "limit", 0, fmt.Sprintf("run only so many of them, the oldest, 1 to %d (default all)", backfillLimitMax))
+	flags.IntVar(&options.limit, "limit", 0, fmt.Sprintf("run only so many of them, the oldest, 1 to %d; at most 100,000 may lie between the two times (default all)", backfillLimitMax))
 	flags.BoolVar(&options.again, "again", false, "run ticks, too, that have succeeded")
 	flags.StringArrayVar(&options.params, "param", nil, strings.Replace(paramUsage, "the run", "the runs", 1))
 	flags.BoolVar(&dryRun, "dry-run", false, "report what the runs would do and change nothing (default as the job is configured)")
@@ -242,7 +247,10 @@ func (a *app) writeBackfill(b scheduler.Backfill) {
 	if b.DryRun {
 		title += ", dry run"
 	}
-	goesOn := fmt.Sprintf("See how far it is with: scheduler backfills %d\nTake back what has not begun with: scheduler cancel --backfill %d\n", b.ID, b.ID)
+	goesOn := fmt.Sprintf("See how far it is with: scheduler backfills %d\n", b.ID)
+	if b.Error == nil {
+		goesOn += fmt.Sprintf("Take back what has not begun with: scheduler cancel --backfill %d\n", b.ID)
+	}
 	if b.DecidedAt == nil {
 		fmt.Fprintf(a.stdout, "%s: requested, the leader has not decided yet\n%s", title, goesOn)
 		return
@@ -253,6 +261,9 @@ func (a *app) writeBackfill(b scheduler.Backfill) {
 		text += ", " + ends
 	}
 	fmt.Fprintln(a.stdout, text)
+	if b.Error != nil {
+		fmt.Fprintf(a.stdout, "It was %s\n", *b.Error)
+	}
 	if n := valueOf(b.LeftOut); n > 0 {
 		why := "left out, since they have succeeded or are about to be run; --again includes those that have succeeded"
 		if b.Again {

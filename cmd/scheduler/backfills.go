@@ -64,6 +64,8 @@ func (a *app) showBackfill(b scheduler.Backfill) error {
 	switch {
 	case a.json:
 		return a.writeJSON(b)
+	case b.Status == "cancelled" && b.Error != nil && b.Runs == 0:
+		fmt.Fprintf(a.stdout, "backfill %d of %s was %s\n", b.ID, b.JobName, *b.Error) // which says by whom
 	case b.Error != nil && b.Runs == 0:
 		fmt.Fprintf(a.stdout, "backfill %d of %s is %s: %s\n", b.ID, b.JobName, b.Status, *b.Error)
 	default:

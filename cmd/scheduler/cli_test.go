@@ -75,7 +75,11 @@ func TestRefusedCommandLines(t *testing.T) {
 		{"cancel 99999999999999999999", `is not the id of a run`},
 		{"cancel 1 --backfill 2", `--backfill is for all runs of a backfill; leave out either it or "1"`},
 		{"cancel --backfill 0", `--backfill is 0, must be the id of a backfill, as in: scheduler backfills`},
-		{"cancel --backfill x", `invalid argument "x" for "--backfill" flag`},
+		{"cancel --backfill x", `invalid argument "x" for "--backfill" flag: must be a whole number`},
+		{"runs --backfill 0", `--backfill is 0, must be the id of a backfill; list them with: scheduler backfills`},
+		{"runs --backfill 99999999999999999999", `invalid argument "99999999999999999999" for "--backfill" flag: is far out of range`},
+		{"run a --dry-run=maybe", `invalid argument "maybe" for "--dry-run" flag: must be true or false`},
+		{"dev --replicas two", `invalid argument "two" for "--replicas" flag: must be a whole number`},
 		{"pause a", `pausing needs a reason, for whoever finds it paused: --reason 'why'`},
 		{"pause --all", `pausing needs a reason, for whoever finds it paused: --reason 'why'`},
 		{"pause --reason x", `"scheduler pause" needs a job's name, or --all for the whole scheduler`},
@@ -123,6 +127,7 @@ func TestRefusedCommandLines(t *testing.T) {
 			require.Len(t, lines, 2, got.stderr)
 			require.True(t, strings.HasPrefix(lines[0], "scheduler: "), got.stderr)
 			require.Contains(t, lines[0], test.want)
+			require.NotContains(t, lines[0], "strconv")
 			require.Regexp(t, `^Run "scheduler.* --help" for usage\.$`, lines[1])
 		})
 	}

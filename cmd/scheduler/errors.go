@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
@@ -54,6 +56,26 @@ func unknownCommand(parent *cobra.Command, name string) error {
 		text += "; did you mean " + strings.Join(suggestions, " or ") + "?"
 	}
 	return &usageError{command: parent, err: errors.New(text)}
+}
+
+// flagError says of a value that is no number and no boolean what would be one, rather
+// than which function could not read it.
+func flagError(err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	if _, ok := errors.AsType[*strconv.NumError](err); !ok {
+		return err
+	}
+	flag, problem := invalid.GetFlag(), "must be a whole number"
+	switch {
+	case flag.Value.Type() == "bool":
+		problem = "must be true or false"
+	case errors.Is(err, strconv.ErrRange):
+		problem = "is far out of range"
+	}
+	return fmt.Errorf("invalid argument %q for %q flag: %s", invalid.GetValue(), "--"+flag.Name, problem)
 }
 
 // noArgs, oneArg and so on say what arguments a command takes.
@@ -152,7 +174,7 @@ func message(err error) string {
 		text += ". " + server.Hint
 	}
 	if hasAnswer && refusals[server.Code] != "" {
-		text += "; " + refusals[server.Code]
+		text = strings.TrimSuffix(text, ".") + "; " + refusals[server.Code]
 	}
 	return oneLine(text)
 }
@@ -190,5 +212,5 @@ func hostPort(host string, port uint16) string {
 }
 
 func oneLine(text string) string {
-	return strings.NewReplacer(":\n\t", ": ", "\n\t", "; ", "\n", "; ").Replace(strings.TrimSpace(text))
+	return strings.NewReplacer(":\n\t", ": ", ".\n\t", "; ", ".\n", "; ", "\n\t", "; ", "\n", "; ").Replace(strings.TrimSpace(text))
 }

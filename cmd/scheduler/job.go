@@ -15,11 +15,27 @@ import (
 // nextTicks is how many ticks "job" shows.
 const nextTicks = 5
 
-// jobDetails is a job with what only the program can work out.
+// jobDetails is a job as every command writes one in JSON.
 type jobDetails struct {
 	scheduler.Job
 
 	NextTicks []time.Time `json:"next_ticks"`
+	// UnfinishedRuns are the ids of the runs that go on although it is paused, where a
+	// command looks for them.
+	UnfinishedRuns []int64 `json:"unfinished_runs"`
+}
+
+// details adds its next ticks to a job. One that has a problem may have none.
+func details(job scheduler.Job, now time.Time) (jobDetails, error) {
+	d := jobDetails{Job: job, NextTicks: []time.Time{}, UnfinishedRuns: []int64{}}
+	ticks, err := scheduler.NextTicks(job, now, nextTicks)
+	if err != nil && job.Problem == nil {
+		return d, err
+	}
+	for _, tick := range ticks {
+		d.NextTicks = append(d.NextTicks, tick.UTC())
+	}
+	return d, nil
 }
 
 func (a *app) jobCommand() *cobra.Command {
@@ -40,14 +56,14 @@ func (a *app) jobCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				ticks, err := scheduler.NextTicks(job, now, nextTicks)
-				if err != nil && job.Problem == nil {
+				d, err := details(job, now)
+				if err != nil {
 					return err
 				}
 				if a.json {
-					return a.writeJSON(jobDetails{Job: job, NextTicks: listJSON(ticks)})
+					return a.writeJSON(d)
 				}
-				return a.writeJob(job, state, ticks, now)
+				return a.writeJob(d, state, now)
 			})
 		},
 	}
@@ -55,7 +71,8 @@ func (a *app) jobCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) writeJob(job scheduler.Job, state scheduler.State, ticks []time.Time, now time.Time) error {
+func (a *app) writeJob(d jobDetails, state scheduler.State, now time.Time) error {
+	job := d.Job
 	parameters, err := parameterRows(job)
 	if err != nil {
 		return err
@@ -69,17 +86,24 @@ func (a *app) writeJob(job scheduler.Job, state scheduler.State, ticks []time.Ti
 	if job.LastRun != nil {
 		last = fmt.Sprintf("%s: %s, rows %s, took %s", timeText(job.LastRun, now), orDash(job.LastStatus), orDash(job.LastRows), secondsText(job.LastDuration))
 	}
-	writeTable(a.stdout, nil, [][]string{
-		{"State", stateText(job)},
-		{"Schedule", job.Schedule + "  in " + job.Timezone},
-		{"Next run", timeText(job.NextRun, now)},
+	rows := [][]string{{"State", stateText(job)}, {"Schedule", job.Schedule + "  in " + job.Timezone}}
+	if job.ScheduleOverride != nil {
+		rows = append(rows,
+			[]string{"Override", *job.ScheduleOverride + "  set over the declared one; go back with: scheduler reschedule " + job.JobName + " --reset"},
+			[]string{"Declared", job.DeclaredSchedule})
+	}
+	writeTable(a.stdout, nil, append(rows, [][]string{
+		{"Next run", timeTextIn(job.NextRun, now, shownIn(job))},
 		{"Last run", last},
 		{"Runs", fmt.Sprint(job.RunCount)},
 		{"Overlap", job.Overlap},
 		{"Catch-up", catchUpText(job)},
 		{"Timeout", secondsText(&job.Timeout)},
 		{"Attempts", fmt.Sprint(job.MaxAttempts)},
-	})
+	}...))
+	if state.DisabledAt != nil {
+		fmt.Fprintf(a.stdout, "\n%s\n", disabledText(state, now))
+	}
 	if pausedWithAll(job, state) {
 		fmt.Fprintf(a.stdout, "\nIt is paused with the whole scheduler, %s\n", schedulerPauseText(state, now))
 	}
@@ -90,18 +114,19 @@ func (a *app) writeJob(job scheduler.Job, state scheduler.State, ticks []time.Ti
 		fmt.Fprintln(a.stdout, "\nParameters")
 		writeTable(a.stdout, []string{"  NAME", "TYPE", "VALUE", "DEFAULT", "ALLOWED", "DESCRIPTION"}, parameters)
 	}
-	a.writeNextTicks(job, ticks, now)
+	a.writeNextTicks(d, now)
 	return nil
 }
 
-// writeNextTicks writes a job's next ticks below a heading, after an empty line.
-func (a *app) writeNextTicks(job scheduler.Job, ticks []time.Time, now time.Time) {
-	if len(ticks) == 0 {
+// writeNextTicks writes a job's next ticks below a heading, after an empty line, in
+// the job's time zone.
+func (a *app) writeNextTicks(d jobDetails, now time.Time) {
+	if len(d.NextTicks) == 0 {
 		return
 	}
-	fmt.Fprintln(a.stdout, "\n"+ticksHeading(job))
-	for _, tick := range ticks {
-		fmt.Fprintln(a.stdout, "  "+timeText(&tick, now))
+	fmt.Fprintln(a.stdout, "\n"+ticksHeading(d.Job))
+	for _, tick := range d.NextTicks {
+		fmt.Fprintln(a.stdout, "  "+timeTextIn(&tick, now, shownIn(d.Job)))
 	}
 }
 

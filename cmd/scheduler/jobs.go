@@ -53,10 +53,7 @@ func stateAndClock(ctx context.Context, client *scheduler.Client) (scheduler.Sta
 }
 
 func (a *app) writeJobs(list []scheduler.Job, state scheduler.State, now time.Time) {
-	var notes []string
-	if state.PausedAt != nil {
-		notes = append(notes, "The scheduler is paused "+schedulerPauseText(state, now))
-	}
+	notes := stateNotes(state, now)
 	if len(list) == 0 {
 		fmt.Fprintln(a.stdout, "There are no jobs yet: a replica writes them when it leads. Start one with: scheduler serve")
 		a.writeNotes(notes)

@@ -96,6 +96,16 @@ func inOrder(from, to string) bool {
 	return false
 }
 
+// shownIn is the time zone in which a job's next runs are shown: the job's, if this
+// version of the program knows it.
+func shownIn(job scheduler.Job) *time.Location {
+	location, err := locationOf(job)
+	if err != nil {
+		return time.Local //nolint:gosmopolitan // whoever reads it is there
+	}
+	return location
+}
+
 // locationOf is the time zone of a job's schedule.
 func locationOf(job scheduler.Job) (*time.Location, error) {
 	location, err := cron.LoadLocation(job.Timezone)

@@ -37,7 +37,9 @@ in quotes: the shell would replace each * by the names of files.
 
 The first tick is the first one strictly after --from: a tick at that very time is
 not shown. --from is RFC 3339, or a date or a date and a time of day in the zone of
---timezone. H and ~ in an expression choose a value by the job's name, --job.`,
+--timezone; the column AFTER counts from it, the column IN from now. A remark says that
+the clock was set within the day before a tick. H and ~ in an expression choose a value
+by the job's name, --job.`,
 		Example: `  scheduler next '30 2 * * *' --timezone Europe/Berlin --from 2026-03-28
   scheduler next '@every 90s' --count 20
   scheduler next 'H 3 * * mon-fri' --job database_cleanup --json | jq -r '.[0]'`,
@@ -89,7 +91,11 @@ func (a *app) next(cmd *cobra.Command, args []string, options nextOptions) error
 	if a.json {
 		err = a.writeJSON(ticks)
 	} else if len(ticks) > 0 {
-		a.writeTicks(ticks, from)
+		in := "IN"
+		if cmd.Flags().Changed("from") {
+			in = "AFTER"
+		}
+		a.writeTicks(ticks, from, in)
 	}
 	if missing := options.count - len(ticks); missing > 0 {
 		fmt.Fprintf(a.stderr, "scheduler: %s only, not %d: ticks end with the year 2199\n", plural(int64(len(ticks)), "tick"), options.count)
@@ -117,14 +123,17 @@ func parseExpression(args []string, location *time.Location, job string) (*cron.
 	return schedule, err
 }
 
-// writeTicks writes a table of ticks. A remark says where the clock has been set
-// since the tick before.
-func (a *app) writeTicks(ticks []time.Time, from time.Time) {
+// writeTicks writes a table of ticks; in heads the column that counts from a time. A
+// remark says where the clock was set within the day before a tick, and since the tick
+// before.
+func (a *app) writeTicks(ticks []time.Time, from time.Time, in string) {
 	rows := make([][]string, 0, len(ticks))
 	before, remarked := from, false
 	for _, tick := range ticks {
 		remark := ""
+		since, _ := tick.ZoneBounds()
 		switch change := offset(tick) - offset(before); {
+		case tick.Sub(since) > day:
 		case change > 0:
 			remark = "the clock was set forward by " + durationText(change)
 		case change < 0:
@@ -133,7 +142,7 @@ func (a *app) writeTicks(ticks []time.Time, from time.Time) {
 		rows = append(rows, []string{localText(tick), tick.UTC().Format(time.DateTime), roughly(tick.Sub(from)), remark})
 		before, remarked = tick, remarked || remark != ""
 	}
-	headings := []string{"LOCAL TIME", "UTC", "IN", "REMARK"}
+	headings := []string{"LOCAL TIME", "UTC", in, "REMARK"}
 	if !remarked {
 		headings[3] = ""
 	}

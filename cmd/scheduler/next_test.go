@@ -12,20 +12,25 @@ import (
 func TestNextTable(t *testing.T) {
 	t.Parallel()
 	got := call(t, nil, "next", "30 2 * * *", "--timezone", "Europe/Berlin", "--from", "2026-03-28", "--count", "3")
-	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                           UTC                  IN     REMARK
+	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                           UTC                  AFTER  REMARK
 Sat 2026-03-28 02:30:00 +01:00 CET   2026-03-28 01:30:00  2h30m
 Sun 2026-03-29 03:00:00 +02:00 CEST  2026-03-29 01:00:00  1d2h   the clock was set forward by 1h
 Mon 2026-03-30 02:30:00 +02:00 CEST  2026-03-30 00:30:00  2d1h
 `}, got)
 	got = call(t, nil, "next", "*/15", "1", "*", "*", "*", "--timezone", "Australia/Lord_Howe", "--from", "2026-04-05 01:00", "--count", "4")
-	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                      UTC                  IN   REMARK
+	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                      UTC                  AFTER  REMARK
 Sun 2026-04-05 01:15:00 +11:00  2026-04-04 14:15:00  15m
 Sun 2026-04-05 01:30:00 +11:00  2026-04-04 14:30:00  30m
 Sun 2026-04-05 01:45:00 +11:00  2026-04-04 14:45:00  45m
-Sun 2026-04-05 01:30:00 +10:30  2026-04-04 15:00:00  1h   the clock was set back by 30m
+Sun 2026-04-05 01:30:00 +10:30  2026-04-04 15:00:00  1h     the clock was set back by 30m
 `}, got)
+	got = call(t, nil, "next", "@monthly", "--timezone", "Europe/Berlin", "--from", "2026-03-15", "--count", "1")
+	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                           UTC                  AFTER
+Wed 2026-04-01 00:00:00 +02:00 CEST  2026-03-31 22:00:00  16d
+`}, got, "a change of long ago")
+	require.Contains(t, call(t, nil, "next", "@daily").stdout, "  IN\n", "from now")
 	got = call(t, nil, "next", "@daily", "--from", "2026-01-01T00:00:00Z", "--count", "1")
-	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                          UTC                  IN
+	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                          UTC                  AFTER
 Fri 2026-01-02 00:00:00 +00:00 UTC  2026-01-02 00:00:00  1d
 `}, got, "strictly after --from")
 }
@@ -112,7 +117,7 @@ func TestNextRefuses(t *testing.T) {
 func TestNextSaysWhenThereAreFewer(t *testing.T) {
 	t.Parallel()
 	got := call(t, nil, "next", "@yearly", "--from", "2198-06-01")
-	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                          UTC                  IN
+	require.Equal(t, called{code: exitDone, stdout: `LOCAL TIME                          UTC                  AFTER
 Tue 2199-01-01 00:00:00 +00:00 UTC  2199-01-01 00:00:00  214d
 `, stderr: "scheduler: 1 tick only, not 5: ticks end with the year 2199\n"}, got)
 	got = call(t, nil, "next", "@yearly", "--from", "2200-01-01")

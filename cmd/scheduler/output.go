@@ -56,16 +56,24 @@ func writeTable(w io.Writer, headings []string, rows [][]string) {
 
 // timeText is a time in the local zone, and how far it is from now.
 func timeText(t *time.Time, now time.Time) string {
+	return timeTextIn(t, now, time.Local) //nolint:gosmopolitan // whoever reads it is there
+}
+
+// timeTextIn is timeText in a time zone.
+func timeTextIn(t *time.Time, now time.Time, location *time.Location) string {
 	if t == nil {
 		return "-"
 	}
-	return localTime(*t) + " (" + relative(t.Sub(now)) + ")"
+	return zonedTime(t.In(location)) + " (" + relative(t.Sub(now)) + ")"
 }
 
 // localTime is a time in the local zone.
 func localTime(t time.Time) string {
-	return t.Local().Format(time.DateTime) //nolint:gosmopolitan // whoever reads it is there
+	return zonedTime(t.Local()) //nolint:gosmopolitan // whoever reads it is there
 }
+
+// zonedTime is a time in its own zone, which it names.
+func zonedTime(t time.Time) string { return t.Format(time.DateTime + " MST") }
 
 // relative says how far away something is, in two units at most.
 func relative(d time.Duration) string {

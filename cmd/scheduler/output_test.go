@@ -84,12 +84,12 @@ func TestExitCodes(t *testing.T) {
 func TestErrorsAreOneLine(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	writeError(&out, errors.Join(errors.New("one"), errors.New("two:\n\tthree\n\tfour")))
-	require.Equal(t, "scheduler: one; two: three; four\n", out.String())
+	writeError(&out, errors.Join(errors.New("one"), fmt.Errorf("two:\n\tthree\n\t%s", "four."), errors.New("five")))
+	require.Equal(t, "scheduler: one; two: three; four; five\n", out.String())
 
 	out.Reset()
 	writeError(&out, fmt.Errorf("read: %w", &pgconn.PgError{Message: "permission denied for schema scheduler", Code: "42501", Severity: "ERROR", Hint: "Ask."}))
-	require.Equal(t, "scheduler: read: ERROR: permission denied for schema scheduler (SQLSTATE 42501). Ask.; give the user the privilege, or connect as another\n", out.String())
+	require.Equal(t, "scheduler: read: ERROR: permission denied for schema scheduler (SQLSTATE 42501). Ask; give the user the privilege, or connect as another\n", out.String())
 }
 
 func TestShellQuote(t *testing.T) {

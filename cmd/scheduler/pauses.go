@@ -27,9 +27,35 @@ func sinceText(at *time.Time, by, reason *string, now time.Time) string {
 	return text
 }
 
+// pausedText says that something was paused, or that it was before.
+func pausedText(before, at *time.Time, by, reason *string, now time.Time) string {
+	if before != nil && at != nil && before.Equal(*at) {
+		return "was paused already, " + sinceText(at, by, reason, now)
+	}
+	return "is paused: " + orDash(reason)
+}
+
 // schedulerPauseText says how the whole scheduler is paused, and how to end that.
 func schedulerPauseText(state scheduler.State, now time.Time) string {
 	return sinceText(state.PausedAt, state.PausedBy, state.PausedReason, now) + "; let it run again with: scheduler resume --all"
+}
+
+// disabledText says since when the whole scheduler is disabled, and how to end that.
+func disabledText(state scheduler.State, now time.Time) string {
+	return "The scheduler is disabled by the leader's configuration since " + timeText(state.DisabledAt, now) +
+		": no job has ticks until a leader has enabled: true (SCHEDULER_ENABLED)"
+}
+
+// stateNotes says what keeps the whole scheduler from running.
+func stateNotes(state scheduler.State, now time.Time) []string {
+	var notes []string
+	if state.DisabledAt != nil {
+		notes = append(notes, disabledText(state, now))
+	}
+	if state.PausedAt != nil {
+		notes = append(notes, "The scheduler is paused "+schedulerPauseText(state, now))
+	}
+	return notes
 }
 
 // pauseText says that a job is paused, or the whole scheduler, and how to end that;

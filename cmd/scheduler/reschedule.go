@@ -12,7 +12,7 @@ import (
 	"github.com/systempromptio/scheduler"
 )
 
-// planWait is how long reschedule waits for the leader's plan.
+// planWait is how long a command waits for the leader's plan.
 const planWait = 5 * time.Second
 
 func (a *app) rescheduleCommand() *cobra.Command {
@@ -73,7 +73,7 @@ func (a *app) reschedule(ctx context.Context, client *scheduler.Client, name, ex
 	if err := client.Reschedule(ctx, name, expression); err != nil {
 		return err
 	}
-	job, err := a.awaitPlan(ctx, client, name)
+	job, err := a.awaitPlan(ctx, client, name, "the new schedule waits")
 	if err != nil {
 		return fmt.Errorf("job %q is rescheduled, but its next ticks cannot be shown: %w", name, a.explain(ctx, err))
 	}
@@ -84,33 +84,33 @@ func (a *app) reschedule(ctx context.Context, client *scheduler.Client, name, ex
 	if err != nil {
 		return err
 	}
-	ticks, err := scheduler.NextTicks(job, now, nextTicks)
+	d, err := details(job, now)
 	if err != nil {
 		return err
 	}
 	if a.json {
-		return a.writeJSON(jobDetails{Job: job, NextTicks: listJSON(ticks)})
+		return a.writeJSON(d)
 	}
 	follows := "follows from now on"
 	if expression == "" {
 		follows = "follows the declared schedule again"
 	}
 	fmt.Fprintf(a.stdout, "%s %s: %s  in %s\n", job.JobName, follows, job.Schedule, job.Timezone)
-	a.writeNextTicks(job, ticks, now)
+	a.writeNextTicks(d, now)
 	return nil
 }
 
 // awaitPlan waits until the leader has planned a job's next run, or has found that it
-// cannot. Where that may take longer, it says so and does not.
-func (a *app) awaitPlan(ctx context.Context, client *scheduler.Client, name string) (job scheduler.Job, err error) {
+// cannot. Where that may take longer, it says what waits and does not.
+func (a *app) awaitPlan(ctx context.Context, client *scheduler.Client, name, waits string) (job scheduler.Job, err error) {
 	planned := func() (bool, error) {
 		job, err = client.Job(ctx, name)
 		return job.NextRun != nil || job.Problem != nil || job.State != "active", err
 	}
-	if done, err := planned(); done || err != nil {
-		return job, err
-	}
-	if nobody, err := a.saysNobodyLeads(ctx, client, "the new schedule waits"); nobody || err != nil {
+	if nobody, err := a.saysNobodyLeads(ctx, client, "%s", waits); nobody || err != nil {
+		if err == nil {
+			_, err = planned()
+		}
 		return job, err
 	}
 	done, err := poll(ctx, planWait, planned)

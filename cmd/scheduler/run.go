@@ -149,6 +149,8 @@ func (a *app) reportAsked(ctx context.Context, client *scheduler.Client, run sch
 			return fmt.Errorf("run %d of %s goes on, but is not waited for any more: %w", run.ID, run.JobName, a.explain(ctx, err))
 		}
 		run = ended
+	} else if _, err := a.saysNobodyLeads(ctx, client, "run %d waits", run.ID); err != nil {
+		return err
 	}
 	now, err := client.Now(ctx)
 	if err != nil {

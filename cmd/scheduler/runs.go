@@ -31,13 +31,18 @@ for a time to come, and ticks that were skipped or missed, with the reason.`,
 			if filter.Status != "" && !slices.Contains(statuses(), filter.Status) {
 				return &usageError{command: cmd, err: fmt.Errorf("--status is %q, must be one of: %s", filter.Status, strings.Join(statuses(), ", "))}
 			}
-			if filter.BackfillID < 0 {
+			if filter.BackfillID < 0 || filter.BackfillID == 0 && cmd.Flags().Changed("backfill") {
 				return &usageError{command: cmd, err: fmt.Errorf("--backfill is %d, must be the id of a backfill; list them with: scheduler backfills", filter.BackfillID)}
 			}
 			if filter.Limit < 1 {
 				return &usageError{command: cmd, err: fmt.Errorf("--limit is %d, must be at least 1", filter.Limit)}
 			}
 			return a.withClient(cmd.Context(), func(client *scheduler.Client) error {
+				if filter.BackfillID != 0 {
+					if _, err := client.Backfill(cmd.Context(), filter.BackfillID); err != nil {
+						return err
+					}
+				}
 				list, err := client.Runs(cmd.Context(), filter)
 				if err != nil {
 					return err

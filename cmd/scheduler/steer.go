@@ -12,14 +12,8 @@ import (
 	"github.com/systempromptio/scheduler/jobs"
 )
 
-// pausedJob is a job that was paused, with the ids of its runs that go on.
-type pausedJob struct {
-	scheduler.Job
-
-	UnfinishedRuns []int64 `json:"unfinished_runs"`
-}
-
-// pausedState is pausedJob for the whole scheduler.
+// pausedState is whether the whole scheduler is paused, with the ids of the runs that
+// go on.
 type pausedState struct {
 	scheduler.State
 
@@ -34,7 +28,8 @@ func (a *app) pauseCommand() *cobra.Command {
 		Short: "Keep a job, or all of them, from running until it is resumed",
 		Long: `Keeps a job from being enqueued until it is resumed, and with --all every job, also
 those that are declared later. A deploy does not undo it. Ticks that pass meanwhile
-are not made up for; the ledger counts them as missed.
+are not made up for; the ledger counts them as missed. What is paused already keeps
+the pause that it has, with its reason.
 
 A run that has begun goes on, unless --cancel-running is given: then it is stopped
 at once, and what its committed batches did stays. Runs that wait in line are
@@ -80,10 +75,14 @@ func jobOrAll(all *bool) cobra.PositionalArgs {
 }
 
 func (a *app) pause(ctx context.Context, client *scheduler.Client, name, reason string, cancelRunning bool) error {
+	before, err := client.Job(ctx, name)
+	if err != nil {
+		return err
+	}
 	if err := client.Pause(ctx, name, reason, cancelRunning); err != nil {
 		return err
 	}
-	job, err := client.Job(ctx, name)
+	job, now, err := jobAndClock(ctx, client, name)
 	if err != nil {
 		return err
 	}
@@ -92,18 +91,27 @@ func (a *app) pause(ctx context.Context, client *scheduler.Client, name, reason 
 		return err
 	}
 	if a.json {
-		return a.writeJSON(pausedJob{Job: job, UnfinishedRuns: idsOf(runs)})
+		d, err := details(job, now)
+		if err != nil {
+			return err
+		}
+		d.UnfinishedRuns = idsOf(runs)
+		return a.writeJSON(d)
 	}
-	fmt.Fprintf(a.stdout, "%s is paused: %s\n", job.JobName, orDash(job.PausedReason))
+	fmt.Fprintf(a.stdout, "%s %s\n", job.JobName, pausedText(before.PausedAt, job.PausedAt, job.PausedBy, job.PausedReason, now))
 	a.writeUnfinished(runs)
 	return nil
 }
 
 func (a *app) pauseAll(ctx context.Context, client *scheduler.Client, reason string, cancelRunning bool) error {
+	before, err := client.State(ctx)
+	if err != nil {
+		return err
+	}
 	if err := client.PauseScheduler(ctx, reason, cancelRunning); err != nil {
 		return err
 	}
-	state, err := client.State(ctx)
+	state, now, err := stateAndClock(ctx, client)
 	if err != nil {
 		return err
 	}
@@ -114,7 +122,7 @@ func (a *app) pauseAll(ctx context.Context, client *scheduler.Client, reason str
 	if a.json {
 		return a.writeJSON(pausedState{State: state, UnfinishedRuns: idsOf(runs)})
 	}
-	fmt.Fprintf(a.stdout, "the scheduler is paused: %s\n", orDash(state.PausedReason))
+	fmt.Fprintf(a.stdout, "the scheduler %s\n", pausedText(before.PausedAt, state.PausedAt, state.PausedBy, state.PausedReason, now))
 	a.writeUnfinished(runs)
 	return nil
 }
@@ -159,8 +167,9 @@ func (a *app) resumeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume NAME|--all",
 		Short: "Let a paused job, or the whole scheduler, run again, from now on",
-		Long: `Lets a paused job run again, from now on. With --all, it ends a pause of the whole
-scheduler; jobs that were paused by themselves stay paused.`,
+		Long: `Lets a paused job run again, from now on, and waits until the leader has planned its
+next run. With --all, it ends a pause of the whole scheduler; jobs that were paused by
+themselves stay paused.`,
 		Example: `  scheduler resume database_cleanup
   scheduler resume --all`,
 		Args:              jobOrAll(&all),
@@ -193,19 +202,36 @@ func (a *app) resume(ctx context.Context, client *scheduler.Client, name string)
 	if err := client.Resume(ctx, name); err != nil {
 		return err
 	}
-	job, err := client.Job(ctx, name)
+	job, err := a.awaitPlan(ctx, client, name, name+" does not run")
 	if err != nil {
+		return fmt.Errorf("job %q is resumed, but its next run cannot be shown: %w", name, a.explain(ctx, err))
+	}
+	if now, err = client.Now(ctx); err != nil {
 		return err
 	}
 	if a.json {
-		return a.writeJSON(job)
+		d, err := details(job, now)
+		if err != nil {
+			return err
+		}
+		return a.writeJSON(d)
 	}
-	fmt.Fprintf(a.stdout, "%s is %s\n", job.JobName, job.State)
+	text := fmt.Sprintf("%s is %s", job.JobName, job.State)
+	if job.NextRun != nil {
+		text += "; its next run is at " + timeTextIn(job.NextRun, now, shownIn(job))
+	}
+	fmt.Fprintln(a.stdout, text)
+	if job.Problem != nil {
+		fmt.Fprintf(a.stdout, "%s has a problem: %s\n", job.JobName, *job.Problem)
+	}
 	return nil
 }
 
 func (a *app) resumeAll(ctx context.Context, client *scheduler.Client) error {
 	if err := client.ResumeScheduler(ctx); err != nil {
+		return err
+	}
+	if _, err := a.saysNobodyLeads(ctx, client, "nothing is run"); err != nil {
 		return err
 	}
 	if a.json {

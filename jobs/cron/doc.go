@@ -23,6 +23,10 @@
 //     H       one value by hash            H/n     every n-th value, first one by hash
 //     H(a-b)  one value of a range         H(a-b)/n
 //     a~b     the same as H(a-b)           a~b/n
+//     ~       the same as H                ~/n
+//
+// An end that is missing beside ~, as in ~30 and 10~, is the field's own, as in
+// OpenBSD's crontab(5); that of a day-of-month is 31, which not every month has.
 //
 // Names and letters are read in any case. A range goes upwards; a range of
 // weekdays may end on Sunday (fri-sun, 5-7). A step must be smaller than the

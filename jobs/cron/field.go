@@ -86,7 +86,6 @@ var layout = [6]field{
 
 // parse reads the field's text into the calendar. The name is the seed of H.
 func (f *field) parse(text, name string, into *calendar) error {
-	text = strings.ToLower(text)
 	if i := strings.IndexFunc(text, notInField); i >= 0 {
 		if text[i] == '?' {
 			return errors.New("? is not used here; write *")
@@ -108,9 +107,9 @@ func (f *field) parse(text, name string, into *calendar) error {
 	return nil
 }
 
-// notInField reports whether no field, in lower case, can hold the character.
+// notInField reports whether no field can hold the character.
 func notInField(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("*,-/#~()", r)
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("*,-/#~()", r)
 }
 
 // item checks one item of a list and returns it as the library is to read it.
@@ -125,9 +124,9 @@ func (f *field) item(item, name string) (string, error) {
 			return "", fmt.Errorf("%q has a step after L, W or #; remove it", item)
 		}
 		return base, nil
-	case base == "h":
+	case strings.EqualFold(base, "h"):
 		return f.hash(item, f.min, f.spread, stepText, stepped, name)
-	case strings.HasPrefix(base, "h("):
+	case strings.HasPrefix(strings.ToLower(base), "h("):
 		inside, closed := strings.CutSuffix(base[len("h("):], ")")
 		if low, high, ranged = strings.Cut(inside, "-"); !closed || !ranged {
 			return "", fmt.Errorf("%q is not complete; write H(a-b)", item)
@@ -138,8 +137,7 @@ func (f *field) item(item, name string) (string, error) {
 		}
 		return f.hash(item, a, b, stepText, stepped, name)
 	case strings.Contains(base, "~"):
-		low, high, _ = strings.Cut(base, "~")
-		a, b, err := f.span(low, high)
+		a, b, err := f.random(base)
 		if err != nil {
 			return "", err
 		}
@@ -175,8 +173,25 @@ func (f *field) item(item, name string) (string, error) {
 // special reports whether an item is a day rule that the library reads as it is.
 // Day-of-month has no names, so an l or a w there can be nothing else.
 func (f *field) special(base string) bool {
-	return f.options&gocron.DomL != 0 && strings.ContainsAny(base, "lw") ||
+	return f.options&gocron.DomL != 0 && strings.ContainsAny(base, "lwLW") ||
 		f.options&gocron.DowNth != 0 && strings.Contains(base, "#")
+}
+
+// random reads the two ends of a range with ~, of which either may be left out: then
+// it is the field's. A day-of-month without ends is, as for H, one that every month has.
+func (f *field) random(base string) (a, b int, err error) {
+	low, high, _ := strings.Cut(base, "~")
+	switch {
+	case low == "" && high == "":
+		return f.min, f.spread, nil
+	case low == "":
+		b, err = f.value(high)
+		return f.min, b, err
+	case high == "":
+		a, err = f.value(low)
+		return a, max(a, f.last), err
+	}
+	return f.span(low, high)
 }
 
 // span reads the two ends of a range and refuses one that does not go upwards.
@@ -187,7 +202,7 @@ func (f *field) span(low, high string) (a, b int, err error) {
 	if b, err = f.value(high); err != nil {
 		return 0, 0, err
 	}
-	if high == "sun" && a > 0 {
+	if strings.EqualFold(high, "sun") && a > 0 {
 		b = f.max
 	}
 	if a > b {
@@ -208,7 +223,7 @@ func (f *field) value(text string) (int, error) {
 			return 0, fmt.Errorf("%s is not within %d-%d; use %s", text, f.min, f.max, f.example)
 		}
 		return v, nil
-	case strings.Trim(text, "abcdefghijklmnopqrstuvwxyz") == "":
+	case strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz") == "":
 		if parsed, err := f.library(text); err == nil {
 			return bits.TrailingZeros64(f.bits(parsed)), nil
 		}
@@ -243,7 +258,10 @@ func (f *field) library(text string) (parsed *gocron.SpecSchedule, err error) {
 	if err != nil {
 		return nil, err
 	}
-	schedule, err := parser.Parse(text)
+	schedule, err := parser.Parse(strings.ToLower(text))
+	if _, ok := errors.AsType[*strconv.NumError](err); ok {
+		return nil, fmt.Errorf("%q is not understood; use %s", text, f.example) // the reason would name a function
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%q is not understood (%w); use %s", text, err, f.example)
 	}

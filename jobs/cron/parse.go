@@ -77,8 +77,12 @@ func Parse(text string, opts Options) (*Schedule, error) {
 		texts = append([]string{"0"}, texts...)
 	case 6:
 	default:
-		return nil, &ParseError{Text: text, Reason: fmt.Sprintf("has %d fields; write 5 "+
-			"(minute hour day-of-month month day-of-week) or 6 with seconds first", len(texts))}
+		fields := "fields"
+		if len(texts) == 1 {
+			fields = "field"
+		}
+		return nil, &ParseError{Text: text, Reason: fmt.Sprintf("has %d %s; write 5 "+
+			"(minute hour day-of-month month day-of-week) or 6 with seconds first", len(texts), fields)}
 	}
 	for i, f := range layout {
 		if err := f.parse(texts[i], opts.Name, &s.calendar); err != nil {

@@ -18,7 +18,7 @@ func TestParseRefuses(t *testing.T) {
 		{strings.Repeat("* ", 600), whole, "has 1199 characters; use at most 1024"},
 		{"* * * *", whole, "has 4 fields; write 5 "},
 		{"* * * * * * *", whole, "has 7 fields; write 5 "},
-		{"*", whole, "has 1 fields"},
+		{"*", whole, "has 1 field;"},
 		{"0 0 * * *\n", whole, `holds the character '\n'`},
 		{"0 0 * *\x00 *", whole, `holds the character '\x00'`},
 		{"0\u00a00 * * *", whole, `holds the character '\u00a0'`},
@@ -109,16 +109,16 @@ func TestParseRefuses(t *testing.T) {
 
 		{"0 0 0l * *", "day-of-month", `"0l" is not understood`},
 		{"0 0 L-0 * *", "day-of-month", "offset must be 1-30"},
-		{"0 0 L-3W * *", "day-of-month", `"l-3w" is not understood`},
-		{"0 0 LW-3 * *", "day-of-month", `"lw-3" is not understood`},
-		{"0 0 W15 * *", "day-of-month", `"w15" is not understood`},
+		{"0 0 L-3W * *", "day-of-month", `"L-3W" is not understood`},
+		{"0 0 LW-3 * *", "day-of-month", `"LW-3" is not understood`},
+		{"0 0 W15 * *", "day-of-month", `"W15" is not understood`},
 		{"0 0 0W * *", "day-of-month", "day must be 1-31"},
-		{"0 0 1-L * *", "day-of-month", `"1-l" is not understood`},
-		{"0 0 *L * *", "day-of-month", `"*l" is not understood`},
-		{"0 0 * * 0L", "day-of-week", `"0l" is not a value`},
-		{"0 0 * * L", "day-of-week", `"l" is not a value`},
+		{"0 0 1-L * *", "day-of-month", `"1-L" is not understood`},
+		{"0 0 *L * *", "day-of-month", `"*L" is not understood`},
+		{"0 0 * * 0L", "day-of-week", `"0L" is not a value`},
+		{"0 0 * * L", "day-of-week", `"L" is not a value`},
 		{"0 0 * * FRI#0", "day-of-week", "occurrence must be 1-5"},
-		{"0 0 * * FRI#-1", "day-of-week", `"fri#-1" is not understood`},
+		{"0 0 * * FRI#-1", "day-of-week", `"FRI#-1" is not understood`},
 		{"0 0 * * fri##2", "day-of-week", `"fri##2" is not understood`},
 		{"0 0 * * fri#2#3", "day-of-week", `"fri#2#3" is not understood`},
 		{"0 0 * * mon-fri#2", "day-of-week", `"mon-fri#2" is not understood`},
@@ -158,8 +158,17 @@ func TestParseRefuses(t *testing.T) {
 		{"h/0 * * * *", "minute", "step of zero"},
 		{"h/60 * * * *", "minute", "only the first would match"},
 		{"h(0-5)/6 * * * *", "minute", "only the first would match"},
-		{"~ * * * *", "minute", "a number is missing"},
-		{"5~ * * * *", "minute", "a number is missing"},
+		{"60~ * * * *", "minute", "60 is not within 0-59"},
+		{"~60 * * * *", "minute", "60 is not within 0-59"},
+		{"~x * * * *", "minute", `"x" is not a value`},
+		{"~~ * * * *", "minute", `"~" is not a value`},
+		{"~/60 * * * *", "minute", "only the first would match"},
+		{"50~/10 * * * *", "minute", "a step of 10 over 10 values"},
+		{"0 0 * * FRI-Tuesday", "day-of-week", `"Tuesday" is not a value`},
+		{"H(5 * * * *", "minute", `"H(5" is not complete`},
+		{"@", whole, "@ is unknown"},
+		{"5", whole, "has 1 field; write 5"},
+		{"5 5", whole, "has 2 fields; write 5"},
 		{"30~5 * * * *", "minute", "goes backwards"},
 		{"0~1~2 * * * *", "minute", `"1~2" is not a value`},
 	} {
@@ -170,6 +179,8 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want a ParseError", c.text, s, err)
 		case s != nil || refused.Text != c.text || refused.Field != c.field || !strings.Contains(refused.Reason, c.reason):
 			t.Errorf("%q: got %#v, want field %q and reason %q", c.text, refused, c.field, c.reason)
+		case strings.Contains(refused.Reason, "strconv"):
+			t.Errorf("%q: %q names what the parser calls", c.text, refused.Reason)
 		case !strings.Contains(refused.Reason, ";"):
 			t.Errorf("%q: %q names no fix", c.text, refused.Reason)
 		case !strings.Contains(err.Error(), c.field) || !strings.Contains(err.Error(), refused.Reason) || len(err.Error()) > 1200:
@@ -251,6 +262,13 @@ func TestParseReadsTheSame(t *testing.T) {
 		{"H(0-29) * * * *", "0~29 * * * *", "h(0-29) * * * *"},
 		{"H(0-29)/10 * * * *", "0~29/10 * * * *"},
 		{"0 0 * * H(mon-fri)", "0 0 * * 1~5"},
+		{"H h H h *", "~ ~ ~ ~ *"},
+		{"0 0 * * H", "0 0 * * ~"},
+		{"H/15 * * * *", "~/15 * * * *"},
+		{"0~30 10~23 * * *", "~30 10~ * * *"},
+		{"0 0 10~31 1~6 *", "0 0 10~ ~6 *", "0 0 10~ ~JUN *"},
+		{"0 0 * * 5~6", "0 0 * * Fri~"},
+		{"0 0 * * 7", "0 0 * * 7~"},
 	} {
 		for _, text := range texts {
 			one, other := parse(t, texts[0], "Europe/Berlin"), parse(t, text, "Europe/Berlin")

@@ -90,7 +90,7 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 // while the replica still waits: a take-over has no time for it.
 func termStatements() []string {
 	return []string{
-		"wait_for_leader_lock", "begin_term", "heartbeat", "declare_job", "unregister_jobs", "clear_problems", "request_bootstrap",
+		"wait_for_leader_lock", "begin_term", "heartbeat", "declare_job", "unregister_jobs", "reread_problems", "end_disabled", "request_bootstrap",
 		"jobs_to_plan", "due_jobs", "insert_ticks", "advance_jobs", "requested_runs", "job_for_run", "accept_run", "notify_insert",
 	}
 }

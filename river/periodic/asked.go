@@ -3,7 +3,6 @@ package periodic
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,42 +22,61 @@ func (l *lead) decideWaiting(ctx context.Context) (decided bool, err error) {
 	return l.decideRuns(ctx, l.config.Statements.WaitingRuns)
 }
 
-// decideRuns decides what a statement reads, oldest first, a chunk in a
-// transaction.
+// decideTime bounds a transaction that decides one run after the other: each takes a
+// few statements, and the database may be far away.
+const decideTime = time.Second
+
+// decideRuns decides a chunk of what a statement reads, oldest first.
 func (l *lead) decideRuns(ctx context.Context, read func(ctx context.Context, tx pgx.Tx, limit int) ([]sql.RequestedRun, error)) (decided bool, err error) {
-	for {
-		var n int
-		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			runs, err := read(ctx, tx, chunk)
-			if err != nil {
+	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		runs, err := read(ctx, tx, chunk)
+		if err != nil {
+			return err
+		}
+		c := &caller{lead: l, jobs: make(map[string]*sql.DueJob), newest: make(map[string]int64)}
+		for _, run := range runs {
+			if run.Reason == "" {
+				c.newest[run.JobName] = run.ID
+			}
+		}
+		began := l.term.Elapsed()
+		for _, run := range runs {
+			if err := c.decide(ctx, tx, run); err != nil {
 				return err
 			}
-			c := &caller{lead: l, jobs: make(map[string]*sql.DueJob)}
-			for _, run := range runs {
-				if err := c.decide(ctx, tx, run); err != nil {
-					return err
-				}
+			if l.term.Elapsed()-began > decideTime {
+				break
 			}
-			n = c.decided
-			return c.flush(ctx, tx)
-		})
-		if err != nil {
-			return decided, err
 		}
-		decided = decided || n > 0
-		if n < chunk {
-			return decided, nil
-		}
-	}
+		decided = c.decided > 0
+		return c.insert(ctx, tx, c.inserts)
+	})
+	return decided && err == nil, err
 }
 
 // caller decides runs in one transaction. It holds each job that was read and
 // locked; nil is one that somebody else has locked.
 type caller struct {
 	*lead
-	jobs    map[string]*sql.DueJob
+
+	jobs map[string]*sql.DueJob
+	// newest is, of each job, the newest run that was asked for.
+	newest  map[string]int64
 	inserts []river.InsertManyParams
 	decided int
+}
+
+// job reads and locks a run's job, once. Nil with registered set: somebody else has
+// locked it.
+func (c *caller) job(ctx context.Context, tx pgx.Tx, name string) (job *sql.DueJob, registered bool, err error) {
+	if job, known := c.jobs[name]; known {
+		return job, true, nil
+	}
+	job, registered, err = c.config.Statements.JobForRun(ctx, tx, name)
+	if err == nil && registered {
+		c.jobs[name] = job
+	}
+	return job, registered, err
 }
 
 // decide decides one run: it is handed to River, put in line, refused, or left as
@@ -71,60 +89,57 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 	if c.config.Disabled {
 		return refuse(jobs.StatusSkipped, ReasonDisabled, "")
 	}
-	job, known := c.jobs[run.JobName]
-	if !known {
-		var registered bool
-		var err error
-		if job, registered, err = c.config.Statements.JobForRun(ctx, tx, run.JobName); err != nil {
-			return err
-		}
-		if !registered {
-			return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
-		}
-		c.jobs[run.JobName] = job
-	}
+	job, registered, err := c.job(ctx, tx, run.JobName)
+	waits := run.Reason != "" // it is in line already
 	switch {
+	case err != nil:
+		return err
+	case !registered:
+		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
 	case job == nil:
 		return nil
 	case job.Paused:
 		return refuse(jobs.StatusSkipped, ReasonPaused, "")
+	case !job.Enabled && run.Trigger == string(jobs.TriggerSchedule):
+		return refuse(jobs.StatusSkipped, ReasonJobDisabled, "")
+	case jobs.Overlap(job.Overlap) == jobs.OverlapCancel && !waits && run.ID != c.newest[run.JobName]:
+		return refuse(jobs.StatusSkipped, ReasonSuperseded, "")
 	}
 	parameters, err := c.resolve(*job, run.Parameters)
 	if err != nil {
 		return refuse(jobs.StatusFailed, ReasonInvalidParameters, err.Error())
 	}
-	waits := run.Reason != "" // it is in line already
-	switch c.placeOf(*job, run) {
-	case placeNone:
-		return refuse(jobs.StatusSkipped, ReasonOverlap, "")
-	case placeLine:
-		if waits {
-			return nil
-		}
-		c.decided++
-		job.Queued = true
-		return c.config.Statements.PutInLine(ctx, tx, []int64{run.ID})
-	case placeMade:
-		// What was accepted a moment ago may have to make room, too.
-		if err := c.flush(ctx, tx); err != nil {
-			return err
-		}
+	at := c.placeOf(*job, run)
+	if at == placeMade {
 		still, err := c.makeRoom(ctx, tx, []string{run.JobName}, []int64{run.ID})
 		if err != nil {
 			return err
 		}
-		if still[run.JobName] {
-			if waits {
-				return nil
-			}
-			c.decided++
-			job.Queued = true
-			return c.config.Statements.PutInLine(ctx, tx, []int64{run.ID})
+		if at = placeNow; still[run.JobName] {
+			at = placeLine
 		}
-	case placeNow:
 	}
+	switch {
+	case at == placeNone:
+		return refuse(jobs.StatusSkipped, ReasonOverlap, "")
+	case at == placeLine && waits:
+		return nil
+	case at == placeLine:
+		c.decided++
+		job.Queued = true
+		return c.config.Statements.PutInLine(ctx, tx, []int64{run.ID})
+	}
+	return c.accept(ctx, tx, run, job, parameters)
+}
+
+func (c *caller) accept(ctx context.Context, tx pgx.Tx, run sql.RequestedRun, job *sql.DueJob, parameters []byte) error {
 	c.decided++
 	job.Unfinished = true
+	if run.Reason == ReasonQueued && jobs.Overlap(job.Overlap) == jobs.OverlapCancel {
+		if err := c.config.Statements.MarkStopped(ctx, tx, run.ID); err != nil {
+			return err
+		}
+	}
 	if err := c.config.Statements.AcceptRun(ctx, tx, c.term.Number, run, parameters); err != nil {
 		return err
 	}
@@ -132,13 +147,6 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 		RunID: run.ID, Tick: run.Tick, Trigger: jobs.Trigger(run.Trigger), DryRun: run.DryRun, Parameters: parameters,
 	}))
 	return nil
-}
-
-// flush hands to River what was accepted.
-func (c *caller) flush(ctx context.Context, tx pgx.Tx) error {
-	inserts := c.inserts
-	c.inserts = nil
-	return c.insert(ctx, tx, inserts)
 }
 
 // placeOf is place for a run that may be in line already. One that overlap has put
@@ -208,8 +216,12 @@ func (l *lead) backfillTicks(ctx context.Context, tx pgx.Tx, backfill sql.Backfi
 	if err != nil {
 		return refused("%v", err)
 	}
-	after := backfill.FromTick.Add(-time.Nanosecond)
-	total, _, _ := schedule.Count(after, backfill.ToTick)
+	after, upTo := backfill.FromTick.Add(-time.Nanosecond), backfill.ToTick
+	if job.NextRun != nil && !job.NextRun.After(upTo) {
+		// It is due and will be decided as every tick is.
+		upTo = job.NextRun.Add(-time.Nanosecond)
+	}
+	total, _, _ := schedule.Count(after, upTo)
 	if total > backfillTicksMax {
 		return refused("the schedule has %d ticks between the two times, a backfill at most %d; choose times that are closer together", total, backfillTicksMax)
 	}
@@ -217,10 +229,9 @@ func (l *lead) backfillTicks(ctx context.Context, tx pgx.Tx, backfill sql.Backfi
 	if backfill.RunLimit != nil {
 		limit = *backfill.RunLimit
 	}
-	seen := int64(0)
-	for seen < total && len(ticks) < limit {
-		var candidates []time.Time
-		for len(candidates) < backfillChunk && seen+int64(len(candidates)) < total {
+	for seen := int64(0); seen < total; {
+		candidates := make([]time.Time, 0, backfillChunk)
+		for ; seen < total && len(candidates) < backfillChunk; seen++ {
 			after = schedule.Next(after)
 			candidates = append(candidates, after)
 		}
@@ -228,20 +239,23 @@ func (l *lead) backfillTicks(ctx context.Context, tx pgx.Tx, backfill sql.Backfi
 		if err != nil {
 			return nil, 0, 0, "", err
 		}
+		leftOut += int64(len(taken))
+		left := make(map[int64]bool, len(taken))
+		for _, tick := range taken {
+			left[tick.Unix()] = true
+		}
 		for _, tick := range candidates {
-			if len(ticks) == limit {
-				break
+			switch {
+			case left[tick.Unix()]:
+			case len(ticks) < limit:
+				ticks = append(ticks, tick)
+			default:
+				remaining++
 			}
-			seen++
-			if slices.ContainsFunc(taken, tick.Equal) {
-				leftOut++
-				continue
-			}
-			ticks = append(ticks, tick)
 		}
 	}
-	if remaining = total - seen; remaining > 0 && backfill.RunLimit == nil {
-		return refused("there are more than %d ticks to run; set a limit, or choose times that are closer together", backfillMax)
+	if remaining > 0 && backfill.RunLimit == nil {
+		return refused("there are %d ticks to run, and at most %d at a time; set a limit, or choose times that are closer together", int64(limit)+remaining, backfillMax)
 	}
 	return ticks, leftOut, remaining, "", nil
 }

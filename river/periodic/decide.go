@@ -33,6 +33,10 @@ const (
 	ReasonRescheduled = "rescheduled"
 	// ReasonDisabled: the configuration disables the scheduler.
 	ReasonDisabled = "scheduler_disabled"
+	// ReasonSuperseded: a newer run took its place.
+	ReasonSuperseded = "superseded"
+	// ReasonJobDisabled: the job is disabled.
+	ReasonJobDisabled = "disabled"
 	// ReasonPaused: the job was paused after the run was asked for.
 	ReasonPaused = "paused"
 	// ReasonUnregistered: the leader does not know the job.
@@ -57,32 +61,23 @@ type decision struct {
 	schedule *cron.Schedule
 }
 
-// decideDue decides every tick that is due, a chunk in a transaction.
+// decideDue decides the ticks of the jobs that have been due for longest, a chunk of
+// them: between two chunks the leader beats, and looks after everything else.
 func (l *lead) decideDue(ctx context.Context) (decided bool, err error) {
-	for {
-		var found, done int
-		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			due, err := l.config.Statements.DueJobs(ctx, tx, chunk)
-			if err != nil {
-				return err
-			}
-			found = len(due)
-			done, err = l.decideJobs(ctx, tx, due)
+	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		due, err := l.config.Statements.DueJobs(ctx, tx, chunk)
+		if err != nil || len(due) == 0 {
 			return err
-		})
-		if err != nil {
-			return decided, err
 		}
-		decided = decided || done > 0
-		if done == found && found < chunk {
-			return decided, nil
-		}
-	}
+		decided = true
+		return l.decideJobs(ctx, tx, due)
+	})
+	return decided && err == nil, err
 }
 
-// decideJobs writes the ledger, inserts River's jobs and moves next_run on. It
-// returns of how many of the jobs, if there is too much to write at once.
-func (l *lead) decideJobs(ctx context.Context, tx pgx.Tx, due []sql.DueJob) (done int, err error) {
+// decideJobs writes the ledger, inserts River's jobs and moves next_run on. What is
+// too much to write at once, it leaves.
+func (l *lead) decideJobs(ctx context.Context, tx pgx.Tx, due []sql.DueJob) error {
 	var decisions []decision
 	advances := make([]sql.Advance, 0, len(due))
 	byName := make(map[string]*sql.DueJob, len(due))
@@ -91,7 +86,6 @@ func (l *lead) decideJobs(ctx context.Context, tx pgx.Tx, due []sql.DueJob) (don
 		if len(decisions) >= decisionsMax {
 			break
 		}
-		done++
 		byName[job.JobName] = job
 		schedule, err := l.parse(ctx, job.JobName, job.Schedule, job.Timezone)
 		if err != nil {
@@ -111,16 +105,16 @@ func (l *lead) decideJobs(ctx context.Context, tx pgx.Tx, due []sql.DueJob) (don
 	}
 	decided, err := l.writeDecisions(ctx, tx, decisions)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	enqueued, err := l.enqueueTicks(ctx, tx, byName, decided)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for i := range advances {
 		advances[i].Enqueued = enqueued[advances[i].JobName]
 	}
-	return done, l.config.Statements.AdvanceJobs(ctx, tx, advances)
+	return l.config.Statements.AdvanceJobs(ctx, tx, advances)
 }
 
 // decideJob decides the ticks of one job from next_run up to now: which are run,
@@ -155,30 +149,43 @@ func (l *lead) decideJob(job sql.DueJob, schedule *cron.Schedule) []decision {
 // ticksToRun applies the catch-up policy to the ticks after before and up to last.
 // The reason is that of those that are not run.
 func (l *lead) ticksToRun(job sql.DueJob, schedule *cron.Schedule, before, last time.Time, count int64) (run []time.Time, reason string) {
-	reason = ReasonOutage
-	if !before.Before(l.term.BeganAt()) {
-		reason = ReasonLate
-	}
-	if job.Now.Sub(last) <= onTime && (count == 1 || jobs.CatchUp(job.CatchUp) != jobs.CatchUpAll) {
+	policy, onTimeStill := jobs.CatchUp(job.CatchUp), job.Now.Sub(last) <= onTime
+	reason = l.lateReason(before)
+	switch {
+	case onTimeStill && (count == 1 || policy != jobs.CatchUpAll):
 		return []time.Time{last}, reason
+	case policy == jobs.CatchUpNone:
+		return nil, reason
 	}
 	from := before
 	if job.CatchUpMaxAge != nil {
 		if oldest := job.Now.Add(-*job.CatchUpMaxAge - time.Nanosecond); oldest.After(from) {
-			from, reason = oldest, ReasonCatchUpMaxAge
+			from = oldest
 		}
 	}
-	switch jobs.CatchUp(job.CatchUp) {
-	case jobs.CatchUpNone:
-		return nil, reason
-	case jobs.CatchUpAll:
-		if within, _, _ := schedule.Count(from, job.Now); within > int64(job.CatchUpLimit) {
-			reason = ReasonCatchUpLimit
-		}
-		return schedule.Newest(job.CatchUpLimit, from, job.Now), reason
-	case jobs.CatchUpLatest:
+	if onTimeStill && !from.Before(last) {
+		from = last.Add(-time.Nanosecond)
 	}
-	return schedule.Newest(1, from, job.Now), reason
+	limit := 1
+	if policy == jobs.CatchUpAll {
+		limit = job.CatchUpLimit
+	}
+	within, _, _ := schedule.Count(from, job.Now)
+	switch {
+	case policy == jobs.CatchUpAll && within > int64(limit):
+		reason = ReasonCatchUpLimit
+	case within == 0, policy == jobs.CatchUpAll && within < count:
+		reason = ReasonCatchUpMaxAge
+	}
+	return schedule.Newest(limit, from, job.Now), reason
+}
+
+// lateReason says why a tick was not decided when it was due.
+func (l *lead) lateReason(tick time.Time) string {
+	if tick.Before(l.term.BeganAt()) {
+		return ReasonOutage
+	}
+	return ReasonLate
 }
 
 func missedRow(job string, schedule *cron.Schedule, reason string, dryRun bool, count int64, first, last time.Time) decision {

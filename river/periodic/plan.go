@@ -13,39 +13,27 @@ import (
 	"github.com/systempromptio/scheduler/sql"
 )
 
-// plan computes the next run of every job that has none, and accounts for the
-// ticks that a change of a job has left undecided, a chunk in a transaction.
+// plan computes the next run of jobs that have none, and accounts for the ticks
+// that a change of a job has left undecided, a chunk of jobs at a time.
 func (l *lead) plan(ctx context.Context) (planned bool, err error) {
-	for {
-		var n int
-		err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			toPlan, err := l.config.Statements.JobsToPlan(ctx, tx, l.config.Disabled, chunk)
-			if err != nil {
-				return err
-			}
-			n = len(toPlan)
-			if n == 0 {
-				return nil
-			}
-			names := make([]string, 0, n)
-			for _, job := range toPlan {
-				names = append(names, job.JobName)
-			}
-			// After the jobs were locked: so those of every change of theirs are here.
-			undecided, err := l.config.Statements.UndecidedSpans(ctx, tx, names)
-			if err != nil {
-				return err
-			}
-			return l.planJobs(ctx, tx, toPlan, undecided)
-		})
+	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		toPlan, err := l.config.Statements.JobsToPlan(ctx, tx, l.config.Disabled, chunk)
+		if err != nil || len(toPlan) == 0 {
+			return err
+		}
+		planned = true
+		names := make([]string, 0, len(toPlan))
+		for _, job := range toPlan {
+			names = append(names, job.JobName)
+		}
+		// After the jobs were locked: so those of every change of theirs are here.
+		undecided, err := l.config.Statements.UndecidedSpans(ctx, tx, names)
 		if err != nil {
-			return planned, err
+			return err
 		}
-		planned = planned || n > 0
-		if n < chunk {
-			return planned, nil
-		}
-	}
+		return l.planJobs(ctx, tx, toPlan, undecided)
+	})
+	return planned && err == nil, err
 }
 
 // span is an undecided span with the schedule that was in force in it; nil if there
@@ -78,7 +66,12 @@ func (l *lead) planJobs(ctx context.Context, tx pgx.Tx, toPlan []sql.JobToPlan, 
 				continue
 			}
 			if count, first, last := s.schedule.Count(s.After, s.UpTo); count > 0 {
-				missed = append(missed, missedRow(s.JobName, s.schedule, s.Reason, s.DryRun, count, first, last))
+				reason := s.Reason
+				if s.WasActive && s.UpTo.Sub(first) > onTime {
+					// They were missed before the change.
+					reason = l.lateReason(first)
+				}
+				missed = append(missed, missedRow(s.JobName, s.schedule, reason, s.DryRun, count, first, last))
 			}
 		}
 	}
@@ -143,8 +136,12 @@ func (l *lead) planJob(ctx context.Context, job sql.JobToPlan, spans []*span, fo
 		return plan
 	}
 	plan.Schedule, plan.TimeZone = text.text, text.timeZone
-	if !job.Active || job.NextRun != nil || l.config.Disabled {
+	switch {
+	case !job.Active || l.config.Disabled, job.NextRun != nil && (refusal != nil || !job.HasProblem):
 		return plan
+	case job.NextRun != nil:
+		// What could not be read, this leader can read.
+		from = job.NextRun.Add(-time.Microsecond)
 	}
 	for i := len(spans) - 1; refusal != nil && i >= 0 && spans[i].Reason == ReasonRescheduled && spans[i].text == text; i-- {
 		from, spans[i].resumed = spans[i].After, true

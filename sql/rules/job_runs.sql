@@ -10,4 +10,4 @@ WHERE r.status IN ('success', 'failed', 'cancelled', 'skipped', 'missed')
         AND n.status IN ('success', 'failed', 'cancelled', 'skipped', 'missed'))
   AND (r.started_at IS NULL OR EXISTS (
       SELECT FROM scheduler.job_runs n
-      WHERE n.job_name = r.job_name AND n.id > r.id AND n.started_at IS NOT NULL))
+      WHERE n.job_name = r.job_name AND (n.started_at, n.id) > (r.started_at, r.id)))
