@@ -556,6 +556,7 @@ AS $$
 DECLARE
     run_id bigint;
 BEGIN
+    PERFORM known_job(the_name);
     FOR run_id IN
         SELECT r.id FROM job_runs r WHERE r.job_name = the_name AND r.status IN ('requested', 'pending', 'running', 'retrying')
         UNION ALL
@@ -570,6 +571,12 @@ BEGIN
     END LOOP;
 END;
 $$;
+
+COMMENT ON FUNCTION cancel_running(text, text) IS 'Cancels what runs and waits of a job, but not what is scheduled for later. Part of pausing with cancel_running.';
+COMMENT ON FUNCTION check_runnable(job_definitions, jsonb, boolean) IS 'Internal: raises an error if the job cannot be run with these parameters.';
+COMMENT ON FUNCTION check_policies(job_definitions) IS 'Internal: raises an error if a policy of the job is not allowed.';
+COMMENT ON FUNCTION schedule_in_force(job_definitions) IS 'The schedule that a job follows: while problem is set, the newest one that could be read.';
+COMMENT ON FUNCTION timezone_in_force(job_definitions) IS 'The time zone that goes with schedule_in_force.';
 
 DROP FUNCTION pause_job(text, text);
 CREATE FUNCTION pause_job(job_name text, reason text, cancel_running boolean DEFAULT false) RETURNS void LANGUAGE plpgsql

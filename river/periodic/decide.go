@@ -50,8 +50,9 @@ const (
 	// five seconds that a take-over may take from a leader that is cut off.
 	onTime = 10 * time.Second
 
-	// decisionsMax bounds the rows of the ledger written in one transaction.
-	decisionsMax = 2 * jobs.CatchUpLimitMax
+	// decisionsMax is how many rows of the ledger one transaction has before it takes no
+	// further job: far below what a transaction of the leader may last.
+	decisionsMax = jobs.CatchUpLimitMax / 2
 )
 
 // decision is a row of the ledger, and what its ticks come from.
