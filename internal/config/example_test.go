@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,8 +48,10 @@ func effectiveOf(t *testing.T, source config.Source) effective {
 		job.Name = d.Name
 		job.Schedule = or(job.Schedule, d.Schedule)
 		job.TimeZone = or(job.TimeZone, d.TimeZone)
-		job.Overlap = or(job.Overlap, "skip")
-		job.CatchUp = or(job.CatchUp, "latest")
+		job.Overlap = or(job.Overlap, or(string(d.Overlap), string(jobs.OverlapSkip)))
+		job.CatchUp = or(job.CatchUp, or(string(d.CatchUp), string(jobs.CatchUpLatest)))
+		job.CatchUpLimit = or(job.CatchUpLimit, or(d.CatchUpLimit, jobs.CatchUpLimitDefault))
+		job.CatchUpMaxAge = or(job.CatchUpMaxAge, d.CatchUpMaxAge)
 		job.Timeout = or(job.Timeout, or(d.Timeout, jobs.TimeoutDefault))
 		job.MaxAttempts = or(job.MaxAttempts, or(d.MaxAttempts, jobs.MaxAttemptsDefault))
 		if enabled := !d.DisabledByDefault; job.Enabled == nil {
@@ -126,13 +129,14 @@ func TestExampleUncommented(t *testing.T) {
 	content, err := os.ReadFile(examplePath)
 	require.NoError(t, err)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
-	require.Len(t, commented.FindAll(content, -1), 4)
+	require.Len(t, commented.FindAll(content, -1), 5)
 	path := write(t, commented.ReplaceAllString(string(content), "$1$2"))
 	settings, err := config.Load(config.Source{Path: path})
 	require.NoError(t, err)
 	require.Equal(t, "postgres://scheduler@db.example.com:5432/platform", settings.Scheduler.DatabaseURL)
 	require.Equal(t, "postgres://scheduler@db.example.com:5433/platform", settings.Scheduler.LeaderDatabaseURL)
 	require.Equal(t, "Europe/Berlin", settings.Scheduler.Jobs[0].TimeZone)
+	require.Equal(t, 24*time.Hour, settings.Scheduler.Jobs[0].CatchUpMaxAge)
 	require.True(t, *settings.Scheduler.Jobs[0].DryRun)
 }
 
