@@ -350,11 +350,6 @@ func TestChangeThatIsNotCommitted(t *testing.T) {
 	if n := scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_runs WHERE job_name = 'each_second' AND tick > $1 AND extract(second FROM tick)::int % 2 = 1", committed); n != 0 {
 		t.Errorf("%d odd seconds after the commit were decided", n)
 	}
-	checkTicksOnce(t, db)
-}
-
-func checkTicksOnce(t *testing.T, db *testdb.DB) {
-	t.Helper()
 	if n := scalar[int64](t, db, hitsDoubled); n != 0 {
 		t.Errorf("%d ticks ran twice", n)
 	}

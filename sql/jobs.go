@@ -215,21 +215,14 @@ func (s *Statements) DueJobs(ctx context.Context, tx pgx.Tx, limit int) ([]DueJo
 	return collect[DueJob](ctx, tx, "read the due jobs", s.Text("due_jobs"), pgx.NamedArgs{"max": limit})
 }
 
-// JobForRun locks and returns a job for which a run was requested. Nil with
-// registered set: somebody else has locked the row; ask again later.
-func (s *Statements) JobForRun(ctx context.Context, tx pgx.Tx, jobName string) (job *DueJob, registered bool, err error) {
-	args := pgx.NamedArgs{"job_name": jobName}
-	found, err := collect[DueJob](ctx, tx, "read the job", s.Text("job_for_run"), args)
-	if err != nil {
-		return nil, false, err
+// JobForRun reads the job of a run that was locked together with it; nil if it is
+// not registered.
+func (s *Statements) JobForRun(ctx context.Context, tx pgx.Tx, jobName string) (*DueJob, error) {
+	found, err := collect[DueJob](ctx, tx, "read the job", s.Text("job_for_run"), pgx.NamedArgs{"job_name": jobName})
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
-	if len(found) == 1 {
-		return &found[0], true, nil
-	}
-	if err := tx.QueryRow(ctx, s.Text("is_registered"), args).Scan(&registered); err != nil {
-		return nil, false, fmt.Errorf("read job %q: %w", jobName, err)
-	}
-	return nil, registered, nil
+	return &found[0], nil
 }
 
 // Advance moves a job on after its ticks were decided.

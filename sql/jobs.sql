@@ -128,6 +128,7 @@ LIMIT @max
 FOR NO KEY UPDATE OF d SKIP LOCKED
 
 -- name: job_for_run
+-- The statement that has read the run has locked the job with it.
 SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
        d.overlap, d.catch_up, d.catch_up_limit, d.catch_up_max_age, d.timeout, d.max_attempts,
        d.dry_run, d.parameters, d.next_run, clock_timestamp() AS now, d.paused_at IS NOT NULL AS paused, d.enabled,
@@ -137,10 +138,6 @@ SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezon
                WHERE r.job_name = d.job_name AND r.status = 'waiting' AND r.reason = 'queued') AS queued
 FROM scheduler.job_definitions d
 WHERE d.job_name = @job_name AND d.registered
-FOR NO KEY UPDATE OF d SKIP LOCKED
-
--- name: is_registered
-SELECT EXISTS (SELECT FROM scheduler.job_definitions WHERE job_name = @job_name AND registered)
 
 -- name: advance_jobs
 UPDATE scheduler.job_definitions d

@@ -83,14 +83,14 @@ type RequestedRun struct {
 	DryRun     bool
 }
 
-// RequestedRuns locks and returns up to limit runs whose time has come, oldest
-// first.
+// RequestedRuns locks, with their jobs, and returns up to limit runs whose time has
+// come, oldest first.
 func (s *Statements) RequestedRuns(ctx context.Context, tx pgx.Tx, limit int) ([]RequestedRun, error) {
 	return collect[RequestedRun](ctx, tx, "read the requested runs", s.Text("requested_runs"), pgx.NamedArgs{"max": limit})
 }
 
-// WaitingRuns locks and returns up to limit runs whose turn in their job's line
-// has come.
+// WaitingRuns locks, with their jobs, and returns up to limit runs whose turn in
+// their job's line has come.
 func (s *Statements) WaitingRuns(ctx context.Context, tx pgx.Tx, limit int) ([]RequestedRun, error) {
 	return collect[RequestedRun](ctx, tx, "read the waiting runs", s.Text("waiting_runs"), pgx.NamedArgs{"max": limit})
 }
@@ -156,8 +156,8 @@ func (s *Statements) MarkStopped(ctx context.Context, tx pgx.Tx, id int64) error
 	return nil
 }
 
-// PendingBackfill locks and returns the oldest backfill that is not decided; nil
-// if there is none.
+// PendingBackfill locks, with its job, and returns the oldest backfill that is not
+// decided; nil if there is none.
 func (s *Statements) PendingBackfill(ctx context.Context, tx pgx.Tx) (*Backfill, error) {
 	pending, err := collect[Backfill](ctx, tx, "read the backfills", s.Text("pending_backfill"), pgx.NamedArgs{})
 	if err != nil || len(pending) == 0 {

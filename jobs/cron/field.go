@@ -248,17 +248,16 @@ func (f *field) checkStep(item, text string, values int) error {
 }
 
 // library parses one field. A panic in the library becomes an error.
-func (f *field) library(text string) (parsed *gocron.SpecSchedule, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%q made the parser fail (%v); use %s", text, cause, f.example)
+func (f *field) library(text string) (*gocron.SpecSchedule, error) {
+	var schedule gocron.Schedule
+	err := guarded(func() error {
+		parser, err := gocron.TryNewParser(f.options)
+		if err != nil {
+			return err
 		}
-	}()
-	parser, err := gocron.TryNewParser(f.options)
-	if err != nil {
-		return nil, err
-	}
-	schedule, err := parser.Parse(strings.ToLower(text))
+		schedule, err = parser.Parse(strings.ToLower(text))
+		return err
+	})
 	if _, ok := errors.AsType[*strconv.NumError](err); ok {
 		return nil, fmt.Errorf("%q is not understood; use %s", text, f.example) // the reason would name a function
 	}
@@ -270,4 +269,14 @@ func (f *field) library(text string) (parsed *gocron.SpecSchedule, err error) {
 		return nil, fmt.Errorf("%q is not a field; use %s", text, f.example)
 	}
 	return parsed, nil
+}
+
+// guarded makes a panic of the library's an error.
+func guarded(parse func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("the parser failed: %v", cause)
+		}
+	}()
+	return parse()
 }

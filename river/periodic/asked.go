@@ -54,11 +54,11 @@ func (l *lead) decideRuns(ctx context.Context, read func(ctx context.Context, tx
 	return decided && err == nil, err
 }
 
-// caller decides runs in one transaction. It holds each job that was read and
-// locked; nil is one that somebody else has locked.
+// caller decides runs in one transaction.
 type caller struct {
 	*lead
 
+	// jobs are those that were read; nil is one that is not registered.
 	jobs map[string]*sql.DueJob
 	// newest is, of each job, the newest run that was asked for.
 	newest  map[string]int64
@@ -66,21 +66,20 @@ type caller struct {
 	decided int
 }
 
-// job reads and locks a run's job, once. Nil with registered set: somebody else has
-// locked it.
-func (c *caller) job(ctx context.Context, tx pgx.Tx, name string) (job *sql.DueJob, registered bool, err error) {
+// job reads a run's job, once.
+func (c *caller) job(ctx context.Context, tx pgx.Tx, name string) (*sql.DueJob, error) {
 	if job, known := c.jobs[name]; known {
-		return job, true, nil
+		return job, nil
 	}
-	job, registered, err = c.config.Statements.JobForRun(ctx, tx, name)
-	if err == nil && registered {
+	job, err := c.config.Statements.JobForRun(ctx, tx, name)
+	if err == nil {
 		c.jobs[name] = job
 	}
-	return job, registered, err
+	return job, err
 }
 
 // decide decides one run: it is handed to River, put in line, refused, or left as
-// it is, since its job is locked or its turn has not come.
+// it is, since its turn has not come.
 func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) error {
 	refuse := func(status jobs.Status, reason, errorText string) error {
 		c.decided++
@@ -89,15 +88,13 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 	if c.config.Disabled {
 		return refuse(jobs.StatusSkipped, ReasonDisabled, "")
 	}
-	job, registered, err := c.job(ctx, tx, run.JobName)
+	job, err := c.job(ctx, tx, run.JobName)
 	waits := run.Reason != "" // it is in line already
 	switch {
 	case err != nil:
 		return err
-	case !registered:
-		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
 	case job == nil:
-		return nil
+		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
 	case job.Paused:
 		return refuse(jobs.StatusSkipped, ReasonPaused, "")
 	case !job.Enabled && run.Trigger == string(jobs.TriggerSchedule):
@@ -181,8 +178,8 @@ func (l *lead) decideBackfill(ctx context.Context) (decided bool, err error) {
 		if err != nil || backfill == nil {
 			return err
 		}
-		job, registered, err := l.config.Statements.JobForRun(ctx, tx, backfill.JobName)
-		if err != nil || registered && job == nil {
+		job, err := l.config.Statements.JobForRun(ctx, tx, backfill.JobName)
+		if err != nil {
 			return err
 		}
 		decided = true

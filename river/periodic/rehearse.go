@@ -39,7 +39,7 @@ func (s *Service) Rehearse(ctx context.Context, session leader.Session) error {
 		if _, err := statements.RequestedRuns(ctx, tx, 0); err != nil {
 			return err
 		}
-		if _, _, err := statements.JobForRun(ctx, tx, ""); err != nil {
+		if _, err := statements.JobForRun(ctx, tx, ""); err != nil {
 			return err
 		}
 		if err := statements.AcceptRun(ctx, tx, 0, sql.RequestedRun{}, []byte("{}")); err != nil {
