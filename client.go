@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -89,6 +90,10 @@ func NewClient(ctx context.Context, databaseURL, schema string) (*Client, error)
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
 	config.MaxConns = 2
+	config.BeforeConnect = connection.Source{URL: databaseURL}.Refresh
+	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("database_url: %w", err)
+	}
 	// Behind a pooler in transaction mode, named prepared statements may be another
 	// client's, or gone.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/systempromptio/scheduler/jobs"
@@ -48,6 +50,13 @@ type Config struct {
 	// through a pooler in transaction mode: a direct connection to the same
 	// database. Empty means DatabaseURL.
 	LeaderDatabaseURL string
+
+	// BeforeConnectFunc is called before each connection is made, the first ones and
+	// those after a loss, and may change its settings: a password that was issued a
+	// moment ago, say. Whatever the connection string refers to, such as a password
+	// file, is read anew by then. An error is a connection that failed: it is tried
+	// again. Nil changes nothing.
+	BeforeConnectFunc func(ctx context.Context, config *pgx.ConnConfig) error
 
 	// Schema is the Postgres schema of the scheduler: lower-case letters, digits and
 	// underscores, at most 46 characters, not public. Two schedulers in one database
@@ -87,7 +96,8 @@ type Config struct {
 	MaxWorkers int
 
 	// ShutdownTimeout is how long runs may go on after the end of Run's context,
-	// before they are cancelled at a batch's end and given to others. Zero means
+	// before they are stopped, at a batch's end if they have batches, and given to
+	// others. Zero means
 	// worker.ShutdownTimeoutDefault.
 	ShutdownTimeout time.Duration
 

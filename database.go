@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/migrations"
 	"github.com/systempromptio/scheduler/river/leader"
 	"github.com/systempromptio/scheduler/sql"
@@ -37,16 +37,14 @@ var (
 const (
 	serverVersionMin = 140000
 
-	connectTimeout = 5 * time.Second
-	retryInterval  = time.Second
 	// sayEvery is how often a wait for the database is mentioned in the log.
 	sayEvery = 30 * time.Second
 )
 
 // prepare waits for the database and refuses one that will not do, before
 // anything is changed.
-func (s *Scheduler) prepare(ctx context.Context, config *pgx.ConnConfig) error {
-	conn, err := s.waitForDatabase(ctx, config)
+func (s *Scheduler) prepare(ctx context.Context, source connection.Source) error {
+	conn, config, err := s.waitForDatabase(ctx, source, func(*pgx.ConnConfig) {})
 	if err != nil {
 		return err
 	}
@@ -74,43 +72,46 @@ func (s *Scheduler) prepare(ctx context.Context, config *pgx.ConnConfig) error {
 }
 
 func (s *Scheduler) migrateConfig(config *pgx.ConnConfig) MigrateConfig {
-	return MigrateConfig{DatabaseURL: config.ConnString(), Schema: s.config.Schema, Logger: s.config.Logger}
+	return MigrateConfig{
+		DatabaseURL: config.ConnString(), Schema: s.config.Schema, BeforeConnectFunc: s.config.BeforeConnectFunc, Logger: s.config.Logger,
+	}
 }
 
 // waitForDatabase connects, for as long as it takes if the server cannot be
-// reached or is starting. What it refuses for good is returned at once.
-func (s *Scheduler) waitForDatabase(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+// reached or is starting. What it refuses for good is returned at once. change may
+// change the settings of the connection, which are returned with it.
+func (s *Scheduler) waitForDatabase(ctx context.Context, source connection.Source, change func(*pgx.ConnConfig)) (*pgx.Conn, *pgx.ConnConfig, error) {
 	var said time.Time
+	var backoff connection.Backoff
 	for {
+		config, err := source.Config(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("database_url: %w", err)
+		}
+		change(config)
 		conn, err := connect(ctx, config)
 		if err == nil {
 			if !said.IsZero() {
 				s.config.Logger.InfoContext(ctx, "the database is there")
 			}
-			return conn, nil
+			return conn, config, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
-		if !isTransient(err) {
-			return nil, err
+		if !connection.IsAway(err) {
+			return nil, nil, err
 		}
-		if time.Since(said) > sayEvery {
+		if said.IsZero() || time.Since(said) > sayEvery {
 			said = time.Now()
 			s.config.Logger.WarnContext(ctx, "waiting for the database; going on when it is there", slog.String("database", address(config)), slog.Any("error", err))
 		}
-		timer := time.NewTimer(retryInterval)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
-		case <-timer.C:
-		}
+		backoff.Wait(ctx)
 	}
 }
 
 func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connection.Timeout(config))
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
@@ -119,25 +120,13 @@ func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// isTransient says whether a failed connection is worth another try: the server
-// did not answer, or said that it cannot take connections now. SQLSTATE classes
-// 08, 53 and 57 (PostgreSQL, appendix A).
-func isTransient(err error) bool {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) {
-		var parseErr *pgconn.ParseConfigError
-		return !errors.As(err, &parseErr)
-	}
-	switch pgErr.Code[:2] {
-	case "08", "53", "57":
-		return true
-	}
-	return false
-}
-
 // checkSameDatabase refuses a leader_database_url that leads elsewhere: a lock
 // taken there must be seen here.
-func (s *Scheduler) checkSameDatabase(ctx context.Context, leaderConfig *pgx.ConnConfig, conn *pgx.Conn) error {
+func (s *Scheduler) checkSameDatabase(ctx context.Context, leaderSource connection.Source, conn *pgx.Conn) error {
+	leaderConfig, err := leaderSource.Config(ctx)
+	if err != nil {
+		return fmt.Errorf("leader_database_url: %w", err)
+	}
 	other, err := connect(ctx, leaderConfig)
 	if err != nil {
 		return err

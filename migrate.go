@@ -18,6 +18,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/migrations"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -26,6 +27,8 @@ import (
 type MigrateConfig struct {
 	// DatabaseURL is as in [Config]; it must lead to a real session.
 	DatabaseURL string
+	// BeforeConnectFunc is as in [Config].
+	BeforeConnectFunc func(ctx context.Context, config *pgx.ConnConfig) error
 	// Schema is as in [Config].
 	Schema string
 	// Logger is told what is done. Nil means slog.Default().
@@ -160,6 +163,10 @@ type migrator struct {
 	conn *pgx.Conn
 }
 
+func (c MigrateConfig) source() connection.Source {
+	return connection.Source{URL: c.DatabaseURL, BeforeConnectFunc: c.BeforeConnectFunc}
+}
+
 func newMigrator(ctx context.Context, config MigrateConfig) (*migrator, error) {
 	if config.Schema == "" {
 		config.Schema = SchemaDefault
@@ -170,7 +177,7 @@ func newMigrator(ctx context.Context, config MigrateConfig) (*migrator, error) {
 	if err := sql.CheckSchema(config.Schema); err != nil {
 		return nil, err
 	}
-	connConfig, err := pgx.ParseConfig(config.DatabaseURL)
+	connConfig, err := config.source().Config(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
@@ -250,6 +257,7 @@ func (m *migrator) river(ctx context.Context, direction rivermigrate.Direction, 
 		return fmt.Errorf("database_url: %w", err)
 	}
 	poolConfig.MaxConns = 2
+	poolConfig.BeforeConnect = m.config.source().Refresh
 	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
 	if err != nil {
 		return fmt.Errorf("open a pool for River's migrations: %w", err)

@@ -169,7 +169,7 @@ func runReplica() int {
 	if err == nil {
 		err = s.Run(ctx)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, scheduler.ErrRunsLeft) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -255,7 +255,7 @@ func runScheduler(t *testing.T, config scheduler.Config) (stop func()) {
 	go func() { done <- s.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, scheduler.ErrRunsLeft) {
 			t.Errorf("the replica ended with: %v", err)
 		}
 	})

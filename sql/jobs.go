@@ -30,6 +30,23 @@ type Declaration struct {
 	Declared json.RawMessage `json:"-"`
 }
 
+// JobsSettled says whether the database has the jobs as they are declared and
+// nothing else is to be put right by a new leader: then DeclareJobs has nothing to
+// do, unless the scheduler is to be disabled.
+func (s *Statements) JobsSettled(ctx context.Context, db Querier, declarations []Declaration) (bool, error) {
+	names, declared := make([]string, 0, len(declarations)), make([]string, 0, len(declarations))
+	for _, d := range declarations {
+		names = append(names, d.JobName)
+		declared = append(declared, string(d.Declared))
+	}
+	var settled bool
+	err := db.QueryRow(ctx, s.Text("jobs_settled"), pgx.NamedArgs{"job_names": names, "declared": declared}).Scan(&settled)
+	if err != nil {
+		return false, fmt.Errorf("compare the jobs with what is declared: %w", err)
+	}
+	return settled, nil
+}
+
 // DeclareJobs writes what a deployment declares, marks every other job as not
 // registered, and requests the bootstrap jobs if a fleet has started. A disabled
 // scheduler plans and requests nothing. All or nothing, in one round trip. It

@@ -1,6 +1,17 @@
 -- Job definitions and their ticks. All of this is the leader's, on its lock
 -- session.
 
+-- name: jobs_settled
+SELECT NOT EXISTS (
+        SELECT FROM unnest(@job_names::text[], @declared::jsonb[]) AS w (job_name, declared)
+        LEFT JOIN scheduler.job_definitions d ON d.job_name = w.job_name AND d.registered AND d.declared = w.declared
+        WHERE d.job_name IS NULL)
+   AND NOT EXISTS (
+        SELECT FROM scheduler.job_definitions
+        WHERE problem IS NOT NULL OR registered AND NOT job_name = ANY(@job_names::text[]))
+   AND NOT EXISTS (SELECT FROM scheduler.scheduler_state WHERE disabled_at IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM scheduler.leadership WHERE bootstrap_due)
+
 -- name: declare_job
 -- Writes what a deployment declares, unless the last one declared the same: then
 -- what was changed by SQL since stays. What operators set is never touched.

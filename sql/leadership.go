@@ -32,6 +32,24 @@ func (s *Statements) SetSettings(ctx context.Context, db Querier, settings ...Se
 	return nil
 }
 
+// SetSettingsSeparately sets server parameters for the session. Those that the
+// server refuses it returns; the others hold all the same. It fails if the session
+// is lost.
+func (s *Statements) SetSettingsSeparately(ctx context.Context, conn *pgx.Conn, settings ...Setting) (refused []error, err error) {
+	if s.SetSettings(ctx, conn, settings...) == nil {
+		return nil, nil
+	}
+	for _, setting := range settings {
+		if err := s.SetSettings(ctx, conn, setting); err != nil {
+			if conn.IsClosed() {
+				return nil, err
+			}
+			refused = append(refused, err)
+		}
+	}
+	return refused, nil
+}
+
 // ProbeLock takes the session's proof lock and returns the backend's pid.
 func (s *Statements) ProbeLock(ctx context.Context, db Querier) (int32, error) {
 	var locked bool

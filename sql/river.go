@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,12 +34,58 @@ func (s *Statements) Fence(ctx context.Context, tx pgx.Tx, attempt Attempt) (boo
 	return tag.RowsAffected() == 1, nil
 }
 
+// Interruption says why an attempt that does not count broke off. The zero value:
+// the replica was asked to leave it.
+type Interruption struct {
+	// Error is what happened. It is kept with the run.
+	Error string
+	// Wait is the time until the next attempt.
+	Wait time.Duration
+}
+
 // GiveBack ends an attempt that does not count and makes the job available to
 // others. False: the attempt was lost already.
-func (s *Statements) GiveBack(ctx context.Context, tx pgx.Tx, attempt Attempt) (bool, error) {
-	_, ended, err := s.endAttempt(ctx, tx, "give_back", attempt.args())
+func (s *Statements) GiveBack(ctx context.Context, tx pgx.Tx, attempt Attempt, why Interruption) (bool, error) {
+	args := attempt.args()
+	args["error"], args["wait"] = why.Error, why.Wait
+	_, ended, err := s.endAttempt(ctx, tx, "give_back", args)
 	if err != nil {
 		return false, fmt.Errorf("give back attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)
+	}
+	return ended, nil
+}
+
+// GiveBackUnknown makes the running jobs of a replica available to others that it
+// does not work on, and returns their number. Those that it was given less than the
+// duration ago may be on their way.
+func (s *Statements) GiveBackUnknown(ctx context.Context, tx pgx.Tx, replicaID string, known []int64, after time.Duration) (int, error) {
+	rows, err := tx.Query(ctx, s.Text("give_back_unknown"), pgx.NamedArgs{"replica_id": replicaID, "ids": known, "after": after})
+	if err != nil {
+		return 0, fmt.Errorf("give back what is not worked on: %w", err)
+	}
+	type given struct{ Queue, State string }
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[given])
+	if err != nil {
+		return 0, fmt.Errorf("give back what is not worked on: %w", err)
+	}
+	if len(list) == 0 {
+		return 0, nil
+	}
+	var queues []string
+	for _, job := range list {
+		if !slices.Contains(queues, job.Queue) {
+			queues = append(queues, job.Queue)
+		}
+	}
+	return len(list), s.NotifyInsert(ctx, tx, queues)
+}
+
+// TerminateWorkers ends the transactions that replicas have open in their pools,
+// and returns their number.
+func (s *Statements) TerminateWorkers(ctx context.Context, db Querier, replicaIDs []string) (int64, error) {
+	var ended int64
+	if err := db.QueryRow(ctx, s.Text("terminate_workers"), pgx.NamedArgs{"replica_ids": replicaIDs}).Scan(&ended); err != nil {
+		return 0, fmt.Errorf("end the transactions of dead replicas: %w", err)
 	}
 	return ended, nil
 }

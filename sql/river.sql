@@ -12,16 +12,39 @@ WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
 FOR NO KEY UPDATE
 
 -- name: give_back
--- Ends an attempt through no fault of the job: the replica leaves, or cannot
--- prove any more that it is alive. The attempt does not count, as with River's
--- own interruption.
+-- Ends an attempt through no fault of the job: the replica leaves, cannot prove any
+-- more that it is alive, or has lost the database. The attempt does not count, as
+-- with River's own interruption. What broke off by an error is counted apart, waits,
+-- and says so.
+UPDATE scheduler.river_job j
+SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
+                 WHEN @wait::interval > interval '0' THEN 'retryable'
+                 ELSE 'available' END::scheduler.river_job_state,
+    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN clock_timestamp() END,
+    scheduled_at = clock_timestamp() + @wait::interval,
+    errors = CASE WHEN @error::text = '' THEN j.errors ELSE array_append(j.errors, jsonb_build_object(
+        'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'attempt', j.attempt, 'error', @error::text, 'trace', '')) END,
+    metadata = CASE WHEN @error::text = '' THEN j.metadata ELSE jsonb_set(j.metadata, '{scheduler:interruptions}',
+        to_jsonb(coalesce((j.metadata ->> 'scheduler:interruptions')::integer, 0) + 1)) END,
+    attempt = greatest(j.attempt - 1, 0)
+WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
+  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
+RETURNING j.queue, j.state::text AS state
+
+-- name: give_back_unknown
+-- Running jobs of a replica that it does not work on: their fetch was committed, and
+-- the answer lost with the connection.
 UPDATE scheduler.river_job j
 SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE 'available' END::scheduler.river_job_state,
     finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN clock_timestamp() END,
     scheduled_at = clock_timestamp(),
     attempt = greatest(j.attempt - 1, 0)
-WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
-  AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
+WHERE j.id IN (
+    SELECT id FROM scheduler.river_job
+    WHERE state = 'running' AND attempted_by[array_upper(attempted_by, 1)] = @replica_id
+      AND attempted_at < clock_timestamp() - @after::interval AND NOT id = ANY(@ids::bigint[])
+    FOR UPDATE SKIP LOCKED)
 RETURNING j.queue, j.state::text AS state
 
 -- name: fail_attempt
@@ -73,6 +96,14 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
 FROM lost
 WHERE j.id = lost.id
 RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id
+
+-- name: terminate_workers
+-- Those of the same role only, as every replica's are: others may not be ended by
+-- each role.
+SELECT count(*) FILTER (WHERE pg_terminate_backend(pid))
+FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND xact_start IS NOT NULL
+  AND application_name = ANY(SELECT 'scheduler worker ' || id FROM unnest(@replica_ids::text[]) AS r (id))
 
 -- name: shift_waits
 -- The clock was set back: what was to wait for a moment would wait for all of the

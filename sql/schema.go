@@ -11,6 +11,8 @@ import (
 type DatabaseState struct {
 	// InRecovery: the server is a standby and cannot be written to.
 	InRecovery bool
+	// ReadOnly: transactions of the session are read-only unless they say otherwise.
+	ReadOnly bool
 	// Database is the database's name.
 	Database string
 	// ServerVersion is PostgreSQL's server_version_num.

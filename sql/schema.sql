@@ -4,6 +4,7 @@
 -- Tables that do not exist yet cannot be named in a statement: their state comes
 -- from the catalog.
 SELECT pg_is_in_recovery() AS in_recovery,
+       current_setting('default_transaction_read_only')::boolean AS read_only,
        current_database() AS database,
        current_setting('server_version_num')::integer AS server_version,
        to_regnamespace(@schema) IS NOT NULL AS schema_exists,

@@ -86,7 +86,7 @@ var parsed = sync.OnceValue(func() map[string]string {
 			if texts[key] != "" {
 				panic(fmt.Sprintf("statement %q is defined twice", key))
 			}
-			texts[key] = strings.TrimSuffix(strings.TrimSpace(string(content[mark[1]:end])), ";")
+			texts[key] = strings.TrimSuffix(strings.TrimSpace(string(content[mark[0]:end])), ";")
 		}
 	}
 	return texts

@@ -84,7 +84,10 @@ Results go to standard output, the log and errors to standard error. Exit codes:
   2  refused, and nothing was changed: flags, arguments, configuration, an unknown
      job, run or backfill, a paused job, a run that has ended, an invalid parameter,
      schedule or time, a wrong password, a database that is read-only or behind a
-     pooler, a schema that is missing or old`,
+     pooler, a schema that is missing or old
+  3  a replica ended as asked, and other replicas go on with what it was running
+
+A second signal ends the program at once, with 128 and the number of the signal.`,
 		Example: `  scheduler dev                  # try it: a database, a replica, rows that get cleaned
   scheduler serve --migrate      # a replica
   scheduler jobs                 # what is scheduled

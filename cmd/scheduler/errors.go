@@ -25,6 +25,11 @@ const (
 	exitDone    = 0
 	exitFailed  = 1
 	exitRefused = 2
+	// exitRunsLeft: a replica ended as it was asked to, and others go on with runs.
+	exitRunsLeft = 3
+	// exitSignal and the signal's number: ended at once by a second signal, as a shell
+	// has it.
+	exitSignal = 128
 )
 
 // usageError is a command line that was not understood.
@@ -143,6 +148,9 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // a table that nobo
 func exitCode(err error) int {
 	if _, ok := errors.AsType[*partialError](err); !ok && isRefused(err) {
 		return exitRefused
+	}
+	if errors.Is(err, scheduler.ErrRunsLeft) {
+		return exitRunsLeft
 	}
 	return exitFailed
 }

@@ -34,7 +34,11 @@ func run() int {
 		cancel(&signalError{signal: <-signals})
 		second := <-afterEcho(signals)
 		fmt.Fprintf(os.Stderr, "scheduler: ended at once by a second signal, %s; what was running is taken up by another replica, or at the next start\n", second)
-		os.Exit(exitFailed)
+		code := exitFailed
+		if number, ok := second.(syscall.Signal); ok {
+			code = exitSignal + int(number)
+		}
+		os.Exit(code)
 	}()
 	a := &app{
 		program:   os.Args[0],

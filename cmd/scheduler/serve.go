@@ -26,8 +26,9 @@ leads, and works runs all the time. It waits for a database that is not there ye
 database or schema that will not do is refused at once.
 
 SIGTERM or SIGINT ends it: it gives its leadership away, lets its runs finish for
---shutdown-timeout, hands the rest to other replicas, and exits with 0. A second
-signal ends it at once, with exit code 1.`,
+--shutdown-timeout, stops the rest at the end of a batch and hands them to other
+replicas. It exits with 0 if all had finished, with 3 if others go on with some. A
+second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 		Example: `  scheduler serve --migrate
   scheduler serve --config config.yaml --log-format json
   DATABASE_URL=postgres://scheduler@db/platform scheduler serve --max-workers 20`,

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/sql"
 )
 
@@ -22,8 +20,13 @@ const (
 	// must stay below the session's idle_session_timeout of 2 s.
 	HeartbeatTimeoutDefault = time.Second
 
-	backoffMin = 50 * time.Millisecond
-	backoffMax = 2 * time.Second
+	// beginRetry is the pause before a term whose record could not be written is
+	// begun again.
+	beginRetry = 200 * time.Millisecond
+
+	// rehearseWithin is the round trip up to which a rehearsal pays. A server that is
+	// farther away is better not kept waiting with dozens of them.
+	rehearseWithin = 50 * time.Millisecond
 )
 
 // LeadFunc is what a leader does in its term. It returns when ctx ends or when
@@ -32,9 +35,9 @@ type LeadFunc func(ctx context.Context, term *Term) error
 
 // Config configures an [Elector].
 type Config struct {
-	// ConnConfig says how to connect the lock session. Required. It must lead to a
+	// Source says how to connect the lock session. Required. It must lead to a
 	// real session: see [CheckSession].
-	ConnConfig *pgx.ConnConfig
+	Source connection.Source
 
 	// Statements are the statements for the scheduler's schema. Required.
 	Statements *sql.Statements
@@ -48,6 +51,11 @@ type Config struct {
 	// take-over has no time for it. Its failure is logged and does no harm. Nil
 	// rehearses nothing.
 	RehearseFunc func(ctx context.Context, session Session) error
+
+	// LostFunc is called when the lock session was lost, before it is connected
+	// again: other connections of the replica may have lost the same server. Nil does
+	// nothing.
+	LostFunc func()
 
 	// Logger is required.
 	Logger *slog.Logger
@@ -75,14 +83,13 @@ func CheckReplicaID(id string) error {
 type Elector struct {
 	config   Config
 	presence *Presence
+	outage   *connection.Outage
 	joined   bool
 }
 
 // New checks the configuration. It does not connect.
 func New(config Config) (*Elector, error) {
 	switch {
-	case config.ConnConfig == nil:
-		return nil, errors.New("leader: ConnConfig is required")
 	case config.Statements == nil:
 		return nil, errors.New("leader: Statements is required")
 	case config.Logger == nil:
@@ -91,7 +98,11 @@ func New(config Config) (*Elector, error) {
 	if err := CheckReplicaID(config.ReplicaID); err != nil {
 		return nil, fmt.Errorf("leader: %w", err)
 	}
-	return &Elector{config: config, presence: newPresence()}, nil
+	return &Elector{config: config, presence: newPresence(), outage: &connection.Outage{
+		Logger:   config.Logger,
+		LostText: "the lock session is lost; runs of this replica are interrupted, connecting again until it is back",
+		BackText: "the lock session is back",
+	}}, nil
 }
 
 // Presence tells whether this replica can prove that it is alive.
@@ -103,60 +114,61 @@ func (e *Elector) Presence() *Presence { return e.presence }
 // closed: another replica leads. The presence lock is given up with it; a replica
 // that still has runs to finish calls [Elector.HoldPresence] next.
 func (e *Elector) Run(ctx context.Context, lead LeadFunc) {
-	backoff := backoffMin
-	connected := true
+	e.keepSession(ctx, func(ctx context.Context, s *session) error { return e.participate(ctx, s, lead) })
+}
+
+// HoldPresence keeps the presence lock, and nothing else, until ctx ends: for a
+// replica that leaves and still finishes its runs.
+func (e *Elector) HoldPresence(ctx context.Context) {
+	defer e.presence.lost()
+	e.keepSession(ctx, e.hold)
+}
+
+// keepSession opens a session and uses it, again and again until ctx ends.
+func (e *Elector) keepSession(ctx context.Context, use func(ctx context.Context, s *session) error) {
+	var backoff connection.Backoff
 	for ctx.Err() == nil {
 		s, err := e.open(ctx)
 		if err == nil {
-			if !connected {
-				e.config.Logger.InfoContext(ctx, "the lock session is back")
-			}
-			connected, backoff = true, backoffMin
-			err = e.participate(ctx, s, lead)
+			began := time.Now()
+			err = use(ctx, s)
 			if ctx.Err() == nil {
 				e.presence.lost()
 			}
 			s.close(ctx)
+			if time.Since(began) > connection.Quiet {
+				backoff.Reset()
+			}
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		if connected {
-			e.config.Logger.WarnContext(ctx, "the lock session is lost; runs of this replica are cancelled, connecting again", slog.Any("error", err))
-			connected = false
+		e.outage.Lost(ctx, err)
+		if e.config.LostFunc != nil {
+			e.config.LostFunc()
 		}
-		sleep(ctx, backoff/2+rand.N(backoff/2))
-		backoff = min(2*backoff, backoffMax)
+		backoff.Wait(ctx)
 	}
 }
 
-// HoldPresence keeps the presence lock, and nothing else, until ctx ends: for a
-// replica that leaves and still finishes its runs. It returns early if the lock
-// cannot be taken or kept.
-func (e *Elector) HoldPresence(ctx context.Context) error {
-	defer e.presence.lost()
-	s, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close(ctx)
-	for {
+// hold proves again and again that the session lives.
+func (e *Elector) hold(ctx context.Context, s *session) error {
+	for ctx.Err() == nil {
 		beatCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
 		_, err := e.config.Statements.BackendPID(beatCtx, s.conn)
 		cancel()
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("keep the presence lock: %w", err)
 		}
+		e.outage.Well(ctx)
 		sleep(ctx, HeartbeatIntervalDefault)
 	}
+	return nil
 }
 
 // open connects a session and takes the presence lock.
 func (e *Elector) open(ctx context.Context) (*session, error) {
-	s, refused, err := connect(ctx, e.config.ConnConfig, e.config.Statements, e.config.ReplicaID)
+	s, refused, err := connect(ctx, e.config.Source, e.config.Statements, e.config.ReplicaID)
 	if err != nil {
 		return nil, err
 	}
@@ -165,21 +177,28 @@ func (e *Elector) open(ctx context.Context) (*session, error) {
 			e.config.Logger.WarnContext(ctx, "the server refuses a setting of the lock session; a dead leader may be noticed later", slog.Any("error", err))
 		}
 	}
-	openCtx, cancel := context.WithTimeout(ctx, connectTimeout)
+	openCtx, cancel := withoutCancel(ctx, prepareTimeout)
 	defer cancel()
 	state, err := e.config.Statements.DatabaseState(openCtx, s.conn)
-	if err == nil && state.InRecovery {
+	switch {
+	case err != nil:
+	case state.InRecovery:
 		err = errors.New("the server is a standby; waiting for the primary")
-	}
-	if err == nil {
+	case state.ReadOnly:
+		err = errors.New("the database is read-only (default_transaction_read_only); waiting until it is not")
+	default:
 		err = e.config.Statements.JoinFleet(openCtx, s.conn, !e.joined)
 	}
+	if err == nil {
+		e.joined = true
+		e.presence.gained(ctx)
+		err = s.prepare(openCtx)
+	}
 	if err != nil {
+		e.presence.lost()
 		s.close(ctx)
 		return nil, err
 	}
-	e.joined = true
-	e.presence.gained(ctx)
 	return s, nil
 }
 
@@ -199,15 +218,16 @@ func (e *Elector) participate(ctx context.Context, s *session, lead LeadFunc) er
 		if acquired {
 			return e.leadTerm(ctx, s, lead)
 		}
+		e.outage.Well(ctx)
 	}
 }
 
 // rehearse fails only if the session is lost by it.
 func (e *Elector) rehearse(ctx context.Context, s *session) error {
-	if e.config.RehearseFunc == nil {
+	if e.config.RehearseFunc == nil || s.roundTrip > rehearseWithin {
 		return nil
 	}
-	rehearseCtx, cancel := withoutCancel(ctx, connectTimeout)
+	rehearseCtx, cancel := withoutCancel(ctx, prepareTimeout)
 	defer cancel()
 	err := e.config.RehearseFunc(rehearseCtx, s.conn)
 	if err != nil && !s.conn.IsClosed() {
@@ -223,30 +243,49 @@ func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error
 		statements: e.config.Statements,
 		waitFunc:   s.wait,
 		lostFunc:   s.conn.IsClosed,
+		wellFunc:   func(ctx context.Context) { e.outage.Well(ctx) },
 		timeout:    HeartbeatTimeoutDefault,
 		began:      time.Now(),
 	}
-	beginCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
-	number, now, err := e.config.Statements.BeginTerm(beginCtx, s.conn, e.config.ReplicaID)
-	cancel()
-	if err != nil {
+	if err := e.begin(ctx, s, term); err != nil || ctx.Err() != nil {
 		return err
 	}
-	term.Number = number
-	term.Saw(now)
-
 	termCtx, endTerm := context.WithCancel(ctx)
 	defer endTerm()
-	e.config.Logger.InfoContext(ctx, "leading", slog.Int64("term", number))
-	err = lead(termCtx, term)
+	e.config.Logger.InfoContext(ctx, "leading", slog.Int64("term", term.Number))
+	err := lead(termCtx, term)
 	if ctx.Err() != nil {
-		e.config.Logger.InfoContext(ctx, "leaving the leadership", slog.Int64("term", number))
+		e.config.Logger.InfoContext(ctx, "leaving the leadership", slog.Int64("term", term.Number))
 		return nil
 	}
 	if err == nil {
 		err = errors.New("the leader's work returned")
 	}
-	return fmt.Errorf("term %d ended: %w", number, err)
+	return fmt.Errorf("term %d ended: %w", term.Number, err)
+}
+
+// begin records the term. What holds that up without ending the session, such as
+// somebody's lock on the table, is waited for: another replica would have to wait
+// as well, and the runs of this one would be interrupted for nothing.
+func (e *Elector) begin(ctx context.Context, s *session, term *Term) error {
+	for said := false; ctx.Err() == nil; said = true {
+		beginCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
+		number, now, err := e.config.Statements.BeginTerm(beginCtx, s.conn, e.config.ReplicaID)
+		cancel()
+		if err == nil {
+			term.Number = number
+			term.Saw(now)
+			return nil
+		}
+		if s.conn.IsClosed() || connection.IsAway(err) {
+			return err
+		}
+		if !said {
+			e.config.Logger.WarnContext(ctx, "elected, but the term cannot be begun yet; trying again, nothing is enqueued meanwhile", slog.Any("error", err))
+		}
+		sleep(ctx, beginRetry)
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) {

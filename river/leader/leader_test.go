@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"github.com/systempromptio/scheduler/river/leader"
@@ -19,12 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	good := leader.Config{ConnConfig: &pgx.ConnConfig{}, Statements: sql.For("scheduler"), ReplicaID: "r", Logger: slog.New(slog.DiscardHandler)}
+	good := leader.Config{Statements: sql.For("scheduler"), ReplicaID: "r", Logger: slog.New(slog.DiscardHandler)}
 	if _, err := leader.New(good); err != nil {
 		t.Fatal(err)
 	}
 	for field, change := range map[string]func(*leader.Config){
-		"ConnConfig": func(c *leader.Config) { c.ConnConfig = nil },
 		"Statements": func(c *leader.Config) { c.Statements = nil },
 		"ReplicaID":  func(c *leader.Config) { c.ReplicaID = strings.Repeat("x", leader.ReplicaIDMax+1) },
 		"Logger":     func(c *leader.Config) { c.Logger = nil },
@@ -40,7 +38,7 @@ func TestNewRefuses(t *testing.T) {
 func TestPresenceIsNotHeldBeforeTheSession(t *testing.T) {
 	t.Parallel()
 	elector, err := leader.New(leader.Config{
-		ConnConfig: &pgx.ConnConfig{}, Statements: sql.For("scheduler"), ReplicaID: "r", Logger: slog.New(slog.DiscardHandler),
+		Statements: sql.For("scheduler"), ReplicaID: "r", Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/sql"
 )
 
 const (
-	// connectTimeout bounds one attempt to open a session.
-	connectTimeout = 5 * time.Second
+	// prepareTimeout bounds what is done on a new session before it waits for the
+	// lock: some twenty round trips.
+	prepareTimeout = 10 * time.Second
 
 	// closeTimeout bounds the goodbye to the server; the socket is closed after it
 	// in any case.
@@ -34,7 +36,12 @@ func sessionSettings() []sql.Setting {
 		{Name: "idle_session_timeout", Value: "2s"},
 		{Name: "idle_in_transaction_session_timeout", Value: "2s"},
 		{Name: "statement_timeout", Value: "5s"},
-		{Name: "lock_timeout", Value: "900ms"},
+		// Shorter than a heartbeat's deadline: the leader must hear that somebody has
+		// locked a table, not lose its session over it.
+		{Name: "lock_timeout", Value: "400ms"},
+		// The same few statements all the time: a plan made once is a millisecond less
+		// in a take-over.
+		{Name: "plan_cache_mode", Value: "force_generic_plan"},
 		{Name: "client_connection_check_interval", Value: "1s"},
 		{Name: "tcp_keepalives_idle", Value: "1"},
 		{Name: "tcp_keepalives_interval", Value: "1"},
@@ -52,16 +59,20 @@ type session struct {
 	statements *sql.Statements
 	// notified is set by the connection's handler when a notification arrives.
 	notified *atomic.Bool
+	// roundTrip is what one took when the session was opened.
+	roundTrip time.Duration
 }
 
 // connect opens a session with its own settings. Settings that the server refuses
 // are returned, not fatal.
-func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statements, replicaID string) (*session, []error, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+func connect(ctx context.Context, source connection.Source, statements *sql.Statements, replicaID string) (*session, []error, error) {
+	config, err := source.Config(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect the lock session: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, connection.Timeout(config)+prepareTimeout)
 	defer cancel()
-
 	s := &session{statements: statements, notified: new(atomic.Bool)}
-	config := base.Copy()
 	config.RuntimeParams["application_name"] = applicationName(replicaID)
 	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) { s.notified.Store(true) }
 	conn, err := pgx.ConnectConfig(ctx, config)
@@ -69,16 +80,13 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 		return nil, nil, fmt.Errorf("connect the lock session: %w", err)
 	}
 	s.conn = conn
-
-	refused, err := s.configure(ctx)
-	if err != nil {
-		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
-	}
-	// A leader must hear at once what is asked of it; until then it does no harm.
-	err = statements.ListenWake(ctx, conn)
+	refused, err := statements.SetSettingsSeparately(ctx, conn, sessionSettings()...)
+	began := time.Now()
 	if err == nil {
-		err = statements.Prepare(ctx, conn, termStatements()...)
+		// A leader must hear at once what is asked of it; until then it does no harm.
+		err = statements.ListenWake(ctx, conn)
 	}
+	s.roundTrip = time.Since(began) / 2 // to prepare it, and to run it
 	if err != nil {
 		s.close(ctx)
 		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
@@ -86,29 +94,22 @@ func connect(ctx context.Context, base *pgx.ConnConfig, statements *sql.Statemen
 	return s, refused, nil
 }
 
-// termStatements are what a new leader runs before it enqueues. They are prepared
-// while the replica still waits: a take-over has no time for it.
-func termStatements() []string {
-	return []string{
-		"wait_for_leader_lock", "begin_term", "heartbeat", "declare_job", "unregister_jobs", "reread_problems", "end_disabled", "request_bootstrap",
-		"jobs_to_plan", "due_jobs", "insert_ticks", "advance_jobs", "requested_runs", "job_for_run", "accept_run", "notify_insert",
+// prepare prepares what a new leader runs before it enqueues, while the replica
+// still waits: a take-over has no time for it. From far away, only what has a
+// deadline.
+func (s *session) prepare(ctx context.Context) error {
+	names := []string{"wait_for_leader_lock", "begin_term", "heartbeat"}
+	if s.roundTrip <= rehearseWithin {
+		names = append(names, termStatements()...)
 	}
+	return s.statements.Prepare(ctx, s.conn, names...)
 }
 
-// configure sets all settings at once or, if the server refuses any, one by one.
-func (s *session) configure(ctx context.Context) (refused []error, err error) {
-	if s.statements.SetSettings(ctx, s.conn, sessionSettings()...) == nil {
-		return nil, nil
+func termStatements() []string {
+	return []string{
+		"jobs_settled", "declare_job", "unregister_jobs", "reread_problems", "end_disabled", "request_bootstrap",
+		"jobs_to_plan", "due_jobs", "insert_ticks", "advance_jobs", "requested_runs", "job_for_run", "accept_run", "notify_insert",
 	}
-	for _, setting := range sessionSettings() {
-		if err := s.statements.SetSettings(ctx, s.conn, setting); err != nil {
-			if s.conn.IsClosed() {
-				return nil, err
-			}
-			refused = append(refused, err)
-		}
-	}
-	return refused, nil
 }
 
 // close says goodbye. It is the only way in which locks are given up.

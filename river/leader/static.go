@@ -35,6 +35,7 @@ func (s *Static) Run(ctx context.Context, lead LeadFunc) {
 		statements: s.Statements,
 		waitFunc:   s.wait,
 		lostFunc:   func() bool { return false },
+		wellFunc:   func(context.Context) {},
 		timeout:    HeartbeatTimeoutDefault,
 		began:      time.Now(),
 	}
@@ -43,10 +44,7 @@ func (s *Static) Run(ctx context.Context, lead LeadFunc) {
 }
 
 // HoldPresence waits for the end of ctx.
-func (*Static) HoldPresence(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
+func (*Static) HoldPresence(ctx context.Context) { <-ctx.Done() }
 
 func (s *Static) wait(ctx context.Context, d time.Duration) (bool, error) {
 	timer := time.NewTimer(d)

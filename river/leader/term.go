@@ -29,6 +29,7 @@ type Term struct {
 	statements *sql.Statements
 	waitFunc   func(ctx context.Context, d time.Duration) (bool, error)
 	lostFunc   func() bool
+	wellFunc   func(ctx context.Context)
 	timeout    time.Duration
 
 	// began is on the monotonic clock; so is clockAt, when the database's clock
@@ -40,9 +41,10 @@ type Term struct {
 }
 
 // txTimeout bounds a transaction of the leader. It is longer than the heartbeat's
-// deadline, since a burst of ticks takes its time, and the server ends a session
-// that is idle in its transaction by itself.
-const txTimeout = 5 * time.Second
+// deadline, since a burst of ticks takes its time, and a dozen round trips to a
+// server far away do. The server ends a session that is idle in its transaction by
+// itself, the kernel one whose server does not acknowledge.
+const txTimeout = 15 * time.Second
 
 // withoutCancel bounds a statement on the lock session by time alone. The
 // statements are short; cancelling one would write an error to the server's log
@@ -72,15 +74,17 @@ func (t *Term) Elapsed() time.Duration { return time.Since(t.began) }
 // Lost says that the session is gone and the term with it.
 func (t *Term) Lost() bool { return t.lostFunc() }
 
-// Heartbeat proves that the session lives, and reads what the leader acts on. It
-// fails if the answer does not come within the heartbeat's deadline.
+// Heartbeat proves that the session lives, and reads what the leader acts on. If the
+// answer does not come within the heartbeat's deadline, the term is over. An error
+// of the server, such as a lock on a table, proves that the session lives, too.
 func (t *Term) Heartbeat(ctx context.Context) (sql.Pulse, error) {
-	ctx, cancel := withoutCancel(ctx, t.timeout)
+	beatCtx, cancel := withoutCancel(ctx, t.timeout)
 	defer cancel()
-	pulse, err := t.statements.Heartbeat(ctx, t.session)
+	pulse, err := t.statements.Heartbeat(beatCtx, t.session)
 	if err != nil {
 		return sql.Pulse{}, err
 	}
+	t.wellFunc(ctx)
 	t.Saw(pulse.Now)
 	return pulse, nil
 }

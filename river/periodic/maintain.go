@@ -10,13 +10,19 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river/riverdriver"
 
+	"github.com/systempromptio/scheduler/river/leader"
 	"github.com/systempromptio/scheduler/sql"
 )
 
 const (
 	// deadAfter is how long a replica's presence lock must be gone before its runs
-	// are handed to others.
-	deadAfter = 2 * time.Second
+	// are handed to others: enough for one that lives to notice and to give them back
+	// itself. A frozen one's lock goes after another 2 s (idle_session_timeout).
+	deadAfter = time.Second
+
+	// deadRetry is the pause before what a dead replica's transactions still hold is
+	// asked for again.
+	deadRetry = 50 * time.Millisecond
 
 	// promoteMax and pruneMax bound a transaction of River's maintenance.
 	promoteMax = 1000
@@ -42,6 +48,9 @@ func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
 	}
 	overdue := l.term.Elapsed() >= l.nextPrune
 	if dead := l.dead(pulse); len(dead) > 0 || overdue {
+		if err := l.terminate(ctx, dead); err != nil {
+			return err
+		}
 		if err := l.handBack(ctx, dead, overdue); err != nil {
 			return err
 		}
@@ -83,6 +92,27 @@ func (l *lead) dead(pulse sql.Pulse) []string {
 	}
 	l.missing = missing
 	return dead
+}
+
+// terminate ends the transactions that dead replicas still have open. A frozen
+// replica's statement goes on in Postgres, and would hold its locks in the way of
+// whoever takes up the run.
+func (l *lead) terminate(ctx context.Context, dead []string) error {
+	if len(dead) == 0 {
+		return nil
+	}
+	return l.term.Do(ctx, func(ctx context.Context, session leader.Session) error {
+		ended, err := l.config.Statements.TerminateWorkers(ctx, session, dead)
+		if err != nil && !l.term.Lost() {
+			// The role may not: the locks then last for as long as the statements do.
+			l.config.Logger.DebugContext(ctx, "transactions of dead replicas could not be ended", slog.Any("error", err))
+			return nil
+		}
+		if ended > 0 {
+			l.config.Logger.WarnContext(ctx, "transactions that dead replicas had open were ended", slog.Any("replicas", dead), slog.Int64("transactions", ended))
+		}
+		return err
+	})
 }
 
 func (l *lead) handBack(ctx context.Context, dead []string, overdue bool) error {

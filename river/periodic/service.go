@@ -117,19 +117,14 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	}
 	for ctx.Err() == nil {
 		pulse, err := l.beat(ctx)
-		if err != nil {
+		acted := false
+		if err == nil {
+			acted, err = l.act(ctx, pulse)
+		}
+		if err != nil && (ctx.Err() != nil || term.Lost()) {
 			return err
 		}
-		acted, err := l.act(ctx, pulse)
-		if err != nil {
-			if ctx.Err() != nil || term.Lost() {
-				return err
-			}
-			if !l.failing {
-				s.config.Logger.ErrorContext(ctx, "the leader's work failed; trying again, no tick is lost", slog.Any("error", err))
-			}
-		}
-		l.failing = err != nil
+		l.say(ctx, err)
 		if acted && err == nil {
 			// What was done may have changed what is next.
 			continue
@@ -139,6 +134,17 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// say tells of a failure once, and of its end.
+func (l *lead) say(ctx context.Context, err error) {
+	switch {
+	case err == nil && l.failing:
+		l.config.Logger.InfoContext(ctx, "the leader's work succeeds again")
+	case err != nil && !l.failing:
+		l.config.Logger.ErrorContext(ctx, "the leader's work failed; trying again, no tick is lost", slog.Any("error", err))
+	}
+	l.failing = err != nil
 }
 
 // clockStep is how far the database's clock must be from where it was expected
@@ -172,6 +178,9 @@ func (l *lead) pause(pulse sql.Pulse, failed bool) time.Duration {
 		if untilTick := pulse.Nearest.Sub(l.term.Now()); untilTick > 0 {
 			pause = min(pause, untilTick)
 		}
+	}
+	for _, since := range l.missing {
+		pause = min(pause, max(since+deadAfter-l.term.Elapsed(), deadRetry))
 	}
 	return max(pause, time.Millisecond)
 }
@@ -223,7 +232,11 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 func (l *lead) declare(ctx context.Context) (declared bool, err error) {
 	var gone []string
 	err = l.term.Do(ctx, func(ctx context.Context, session leader.Session) error {
-		var err error
+		// As a rule the leader before has declared the same.
+		settled, err := l.config.Statements.JobsSettled(ctx, session, l.declarations)
+		if err != nil || settled && !l.config.Disabled {
+			return err
+		}
 		gone, err = l.config.Statements.DeclareJobs(ctx, session, l.declarations, l.config.BootstrapJobs, l.config.Disabled)
 		return err
 	})

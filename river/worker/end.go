@@ -2,15 +2,18 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -41,7 +44,12 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		cause = fmt.Errorf("timed out after %v: %w", a.Timeout(a.riverJob), cause)
 	case ctx.Err() != nil, presence.Err() != nil:
-		return a.giveBack(ctx)
+		if presence.Err() == nil {
+			a.left.Add(1)
+		}
+		return a.giveBack(ctx, sql.Interruption{})
+	case a.interrupted(cause) && a.interruptions() < interruptionsMax:
+		return a.giveBack(ctx, sql.Interruption{Error: "interrupted: " + cause.Error(), Wait: a.interruptionWait()})
 	}
 	return a.fail(ctx, sql.Failure{
 		Error: cause.Error(), Trace: trace, Permanent: jobs.IsPermanent(cause), Backoff: a.backoff(),
@@ -71,15 +79,68 @@ func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
 	return unreported{failure.Error}
 }
 
-func (a *attempt) giveBack(ctx context.Context) error {
+const (
+	// interruptionsMax is how often a run may break off because the database goes
+	// away without that counting as an attempt. A job that is itself what breaks the
+	// server must end some time.
+	interruptionsMax = 20
+
+	interruptionWaitMin = 250 * time.Millisecond
+	interruptionWaitMax = 4 * time.Second
+)
+
+// interrupted says whether an attempt broke off because the database went away.
+// An error of the job's own dealings with others does not count, whatever it is.
+func (a *attempt) interrupted(cause error) bool {
+	var interrupted *interruptedError
+	if errors.As(cause, &interrupted) {
+		return connection.IsAway(cause)
+	}
+	for _, conn := range []*pgx.Conn{a.conn, a.besideConn} {
+		if conn != nil && conn.IsClosed() {
+			return true
+		}
+	}
+	return isServerAway(cause)
+}
+
+// interruptions is how often the run has broken off so.
+func (a *attempt) interruptions() int {
+	var metadata struct {
+		Interruptions int `json:"scheduler:interruptions"`
+	}
+	// What is no number, somebody else has written: it counts as none.
+	_ = json.Unmarshal(a.riverJob.Metadata, &metadata)
+	return metadata.Interruptions
+}
+
+// interruptionWait doubles with each interruption, and is never twice the same.
+func (a *attempt) interruptionWait() time.Duration {
+	wait := interruptionWaitMin
+	for range a.interruptions() {
+		wait = min(2*wait, interruptionWaitMax)
+	}
+	return wait/2 + rand.N(wait/2)
+}
+
+func (a *attempt) giveBack(ctx context.Context, why sql.Interruption) error {
 	ended, settled := a.settle(ctx, func(ctx context.Context, tx pgx.Tx) (bool, error) {
-		return a.config.Statements.GiveBack(ctx, tx, a.id)
+		return a.config.Statements.GiveBack(ctx, tx, a.id, why)
 	})
 	if settled && !ended {
 		return a.lost(ctx)
 	}
-	a.logger.WarnContext(ctx, "the run was interrupted and given back; another attempt goes on from the last committed batch")
+	a.logger.Log(ctx, a.outageLevel(), "the run was interrupted and given back; another attempt goes on from the last committed batch",
+		slog.String("error", why.Error), slog.Duration("wait", why.Wait))
 	return unreported{"given back"}
+}
+
+// outageLevel keeps what follows from an outage out of a log that has it already.
+func (a *attempt) outageLevel() slog.Level {
+	if a.config.Watch.outage.Ongoing() {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 func (a *attempt) lost(ctx context.Context) error {
@@ -102,7 +163,7 @@ func (a *attempt) settle(ctx context.Context, store func(ctx context.Context, tx
 			return ended, true
 		}
 		if !said {
-			a.logger.WarnContext(ctx, "the end of the attempt cannot be stored yet; trying again", slog.Any("error", err))
+			a.logger.Log(ctx, a.outageLevel(), "the end of the attempt cannot be stored yet; trying again", slog.Any("error", err))
 		}
 		timer := time.NewTimer(settleBackoff)
 		select {

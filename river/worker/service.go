@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,6 +14,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -67,6 +70,9 @@ type Config struct {
 	// Presence is required.
 	Presence Presence
 
+	// Watch is the tracer of the pool's connections. Required.
+	Watch *Watch
+
 	// MaxWorkers is the number of runs worked at once. Zero means
 	// [MaxWorkersDefault].
 	MaxWorkers int
@@ -94,13 +100,19 @@ type Service struct {
 	// ending is closed when the shutdown timeout is over: whatever could not be
 	// reported by then is left to the leader.
 	ending chan struct{}
+	known  known
+	// left counts the runs that were not finished when the replica left.
+	left atomic.Int64
 }
+
+// ErrLeft: the replica had to leave runs unfinished; others go on with them.
+var ErrLeft = errors.New("not every run had finished within the shutdown timeout; what is left is for other replicas, or for the next start")
 
 // New checks the configuration and makes River's client. It does not connect.
 func New(config Config) (*Service, error) {
 	switch {
-	case config.Pool == nil, config.Statements == nil, config.Registry == nil, config.Presence == nil, config.Logger == nil:
-		return nil, errors.New("worker: Pool, Statements, Registry, Presence and Logger are required")
+	case config.Pool == nil, config.Statements == nil, config.Registry == nil, config.Presence == nil, config.Watch == nil, config.Logger == nil:
+		return nil, errors.New("worker: Pool, Statements, Registry, Presence, Watch and Logger are required")
 	case config.ReplicaID == "":
 		return nil, errors.New("worker: ReplicaID is required")
 	case config.MaxWorkers < 0 || config.MaxWorkers > river.QueueNumWorkersMax:
@@ -112,7 +124,7 @@ func New(config Config) (*Service, error) {
 	if config.ShutdownTimeout <= 0 {
 		config.ShutdownTimeout = ShutdownTimeoutDefault
 	}
-	s := &Service{config: config, ending: make(chan struct{})}
+	s := &Service{config: config, ending: make(chan struct{}), known: known{ids: make(map[int64]int)}}
 
 	workers := river.NewWorkers()
 	for _, job := range config.Registry.List() {
@@ -123,14 +135,14 @@ func New(config Config) (*Service, error) {
 		poll = fetchPollIntervalPollOnly
 	}
 	var err error
-	s.client, err = river.NewClient(riverpgxv5.New(config.Pool), &river.Config{
+	s.client, err = river.NewClient(&driver{Driver: riverpgxv5.New(config.Pool), outage: config.Watch.outage}, &river.Config{
 		FetchCooldown:          fetchCooldown,
 		FetchOnlyKnownKinds:    true,
 		FetchPollInterval:      poll,
 		ID:                     config.ReplicaID,
 		JobTimeout:             -1,
 		LeaderElectionDisabled: true,
-		Logger:                 slog.New(riverLog{config.Logger.Handler()}),
+		Logger:                 slog.New(riverLog{Handler: config.Logger.Handler(), watch: config.Watch, said: &saidTimes{at: make(map[string]time.Time)}}),
 		PollOnly:               config.PollOnly,
 		Queues:                 map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: config.MaxWorkers}},
 		Schema:                 config.Statements.Schema(),
@@ -143,15 +155,24 @@ func New(config Config) (*Service, error) {
 }
 
 // Run works jobs until ctx ends, then lets running ones finish for the shutdown
-// timeout, then cancels them and gives them to others. It returns when none is
-// running any more. It can be called once.
+// timeout, then stops them, at the end of a batch where they have some, and gives
+// them to others: then the error is [ErrLeft]. It returns when none is running any
+// more. It can be called once.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.client.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start River's client: %w", err)
+	if err := s.start(ctx); err != nil {
+		return err
 	}
+	unknownCtx, endUnknown := context.WithCancel(context.WithoutCancel(ctx))
+	var unknown sync.WaitGroup
+	unknown.Go(func() { s.giveBackUnknown(unknownCtx) })
+	defer unknown.Wait()
+	defer endUnknown()
 	select {
 	case <-ctx.Done():
 	case <-s.client.Stopped():
+		if ctx.Err() != nil {
+			return nil
+		}
 		return errors.New("River's client has stopped by itself")
 	}
 	softCtx, cancelSoft := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
@@ -160,29 +181,31 @@ func (s *Service) Run(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	s.config.Logger.WarnContext(ctx, "runs have not finished within the shutdown timeout; they are cancelled and given to other replicas",
+	s.config.Logger.WarnContext(ctx, "runs have not finished within the shutdown timeout; they are stopped and given to other replicas",
 		slog.Duration("shutdown_timeout", s.config.ShutdownTimeout))
 	stop := time.AfterFunc(s.config.ShutdownTimeout, func() { close(s.ending) })
 	defer stop.Stop()
 	if err := s.client.StopAndCancel(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("stop River's client: %w", err)
 	}
+	if left := s.left.Load(); left > 0 {
+		return fmt.Errorf("%w (runs: %d)", ErrLeft, left)
+	}
 	return nil
 }
 
-// riverLog keeps River's routine lines out of the log of a program that is not
-// debugging: below warnings, they are about River's own services.
-type riverLog struct{ slog.Handler }
-
-func (h riverLog) Enabled(ctx context.Context, level slog.Level) bool {
-	if level < slog.LevelWarn {
-		level = slog.LevelDebug
+// start starts River's client, for as long as it takes if the database is away.
+func (s *Service) start(ctx context.Context) error {
+	var backoff connection.Backoff
+	for {
+		err := s.client.Start(context.WithoutCancel(ctx))
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if !connection.IsAway(err) {
+			return fmt.Errorf("start River's client: %w", err)
+		}
+		s.config.Watch.saw(ctx, err)
+		backoff.Wait(ctx)
 	}
-	return h.Handler.Enabled(ctx, level)
 }
-
-func (h riverLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return riverLog{h.Handler.WithAttrs(attrs)}
-}
-
-func (h riverLog) WithGroup(name string) slog.Handler { return riverLog{h.Handler.WithGroup(name)} }

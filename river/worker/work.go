@@ -54,6 +54,7 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	if job.AttemptedAt != nil {
 		a.id.AttemptedAt = *job.AttemptedAt
 	}
+	defer w.known.add(job.ID)()
 	// A replica that cannot prove that it is alive waits for it, so that River does
 	// not fetch the run again and again, but not until the leader takes the run
 	// away, which would count as an attempt.
@@ -61,11 +62,14 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	presence, err := w.config.Presence.Held(heldCtx)
 	cancelHeld()
 	if err != nil {
-		return a.giveBack(ctx)
+		return a.giveBack(ctx, sql.Interruption{})
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(presence, func() { cancel(context.Cause(presence)) })()
+	batchCtx, endBatches := gently(ctx, presence)
+	defer endBatches()
+	a.batchCtx = batchCtx
 	trace, err := a.guarded(runCtx)
 	if err == nil {
 		return nil
@@ -73,9 +77,42 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	return a.end(ctx, presence, err, trace)
 }
 
-// presenceWait is shorter than the two seconds after which the leader takes the
-// runs of a replica without presence away.
-const presenceWait = time.Second
+// presenceWait is shorter than the second after which the leader takes the runs of
+// a replica without presence away.
+const presenceWait = 500 * time.Millisecond
+
+// batchGrace is how long a batch may go on that was under way when its run was to
+// stop. It holds locks for far less.
+const batchGrace = 5 * time.Second
+
+// gently makes the context of a run's batches. When the run is to stop, the batch
+// that is under way may still commit. Not so where the run is out of time, or where
+// others will take it.
+func gently(ctx, presence context.Context) (context.Context, context.CancelFunc) {
+	gentle, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stopPresence := context.AfterFunc(presence, func() { cancel(context.Cause(presence)) })
+	var mu sync.Mutex
+	var grace *time.Timer
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel(context.Cause(ctx))
+			return
+		}
+		grace = time.AfterFunc(batchGrace, func() { cancel(context.Cause(ctx)) })
+	})
+	return gentle, func() {
+		stop()
+		stopPresence()
+		mu.Lock()
+		defer mu.Unlock()
+		if grace != nil {
+			grace.Stop()
+		}
+		cancel(nil)
+	}
+}
 
 // attempt is one attempt at a run.
 type attempt struct {
@@ -84,6 +121,11 @@ type attempt struct {
 	id       sql.Attempt
 	logger   *slog.Logger
 	details  details
+	// batchCtx ends later than that of the run: see gently.
+	batchCtx context.Context //nolint:containedctx // it is the attempt's
+	// conn and besideConn are the connections of the last transaction, and of the
+	// last one beside it.
+	conn, besideConn *pgx.Conn
 
 	progressMu   sync.Mutex
 	lastProgress time.Time
@@ -115,7 +157,7 @@ func (a *attempt) work(ctx context.Context) error {
 	}
 	state, err := a.config.Statements.RunState(ctx, a.config.Pool, a.id)
 	if err != nil {
-		return err
+		return &interruptedError{err}
 	}
 	if state == nil {
 		return errAttemptLost
@@ -196,7 +238,7 @@ func (a *attempt) workBatches(ctx context.Context, job jobs.BatchJob, run *jobs.
 				return err
 			}
 		}
-		if done, err = a.batch(ctx, batches); err != nil {
+		if done, err = a.batch(a.batchCtx, batches); err != nil { //nolint:contextcheck // it is made of ctx
 			return err
 		}
 	}
@@ -261,16 +303,25 @@ func (d details) after(batch *jobs.Batch) (details, error) {
 func (a *attempt) begin(ctx context.Context, statement string) (pgx.Tx, error) {
 	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: a.config.Statements.Text(statement)})
 	if err != nil {
-		return nil, fmt.Errorf("begin a transaction: %w", err)
+		return nil, &interruptedError{fmt.Errorf("begin a transaction: %w", err)}
 	}
 	return tx, nil
 }
+
+// interruptedError: the scheduler could not do its part.
+type interruptedError struct{ error }
+
+func (e *interruptedError) Unwrap() error { return e.error }
 
 // beside opens transactions beside those of the run.
 type beside struct{ attempt *attempt }
 
 func (b beside) Begin(ctx context.Context) (pgx.Tx, error) {
-	return b.attempt.begin(ctx, "begin_batch")
+	tx, err := b.attempt.begin(ctx, "begin_batch")
+	if err == nil {
+		b.attempt.besideConn = tx.Conn()
+	}
+	return tx, err
 }
 
 // inTx runs fn in a transaction and commits it if fn returns nil.
@@ -279,6 +330,7 @@ func (a *attempt) inTx(ctx context.Context, begin string, fn func(tx pgx.Tx) err
 	if err != nil {
 		return err
 	}
+	a.conn = tx.Conn()
 	// After a commit this does nothing; after a failure, the cause matters more.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	if err := fn(tx); err != nil {

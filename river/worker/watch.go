@@ -1,0 +1,137 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/systempromptio/scheduler/internal/connection"
+)
+
+// Watch is a tracer for the connections of the pool. It notices when the database
+// goes away and comes back, for the log, and for what was in flight then.
+type Watch struct {
+	outage *connection.Outage
+
+	mu   sync.Mutex
+	lost time.Time
+}
+
+// NewWatch makes a watch. It belongs into the pool's ConnConfig.Tracer.
+func NewWatch(logger *slog.Logger) *Watch {
+	return &Watch{outage: &connection.Outage{
+		Logger:   logger,
+		LostText: "the workers have lost the database; trying again until it is back, interrupted runs go on from their last committed batch",
+		BackText: "the workers have the database back",
+	}}
+}
+
+// TraceQueryStart does nothing.
+func (*Watch) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+// TraceQueryEnd looks at how a statement ended.
+func (w *Watch) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+	switch {
+	case data.Err == nil:
+		w.outage.Well(ctx)
+	case ctx.Err() != nil:
+	case conn.IsClosed() || isServerAway(data.Err):
+		w.saw(ctx, data.Err)
+	}
+}
+
+// TraceConnectStart does nothing.
+func (*Watch) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
+	return ctx
+}
+
+// TraceConnectEnd looks at how an attempt to connect ended.
+func (w *Watch) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndData) {
+	if data.Err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+		w.saw(ctx, data.Err)
+	}
+}
+
+func (w *Watch) saw(ctx context.Context, err error) {
+	w.outage.Lost(ctx, err)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = time.Now()
+}
+
+// lastLost is when the database was last found to be away; zero if it never was.
+func (w *Watch) lastLost() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
+}
+
+// isServerAway says whether the server has said that it cannot be used now.
+func isServerAway(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && connection.IsAway(err)
+}
+
+// riverLog keeps River's routine lines out of the log of a program that is not
+// debugging: below warnings, they are about River's own services. While the
+// database is away, each of River's loops says so again and again; that is said
+// once, by the watch. What is not about the database is not said more often than
+// once a minute.
+type riverLog struct {
+	slog.Handler
+
+	watch *Watch
+	said  *saidTimes
+}
+
+type saidTimes struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+const repeatAfter = time.Minute
+
+func (h riverLog) Enabled(ctx context.Context, level slog.Level) bool {
+	if level < slog.LevelWarn {
+		level = slog.LevelDebug
+	}
+	return h.Handler.Enabled(ctx, level)
+}
+
+func (h riverLog) Handle(ctx context.Context, record slog.Record) error {
+	if record.Level >= slog.LevelWarn && (h.watch.outage.Ongoing() || h.said.lately(record.Message)) {
+		if !h.Handler.Enabled(ctx, slog.LevelDebug) {
+			return nil
+		}
+		record.Level = slog.LevelDebug
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func (h riverLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	h.Handler = h.Handler.WithAttrs(attrs)
+	return h
+}
+
+func (h riverLog) WithGroup(name string) slog.Handler {
+	h.Handler = h.Handler.WithGroup(name)
+	return h
+}
+
+// lately says whether a message was said within the last minute, and notes it.
+func (s *saidTimes) lately(message string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.at[message]; ok && time.Since(at) < repeatAfter {
+		return true
+	}
+	s.at[message] = time.Now()
+	return false
+}
