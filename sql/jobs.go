@@ -30,21 +30,27 @@ type Declaration struct {
 	Declared json.RawMessage `json:"-"`
 }
 
-// JobsSettled says whether the database has the jobs as they are declared and
-// nothing else is to be put right by a new leader: then DeclareJobs has nothing to
-// do, unless the scheduler is to be disabled.
-func (s *Statements) JobsSettled(ctx context.Context, db Querier, declarations []Declaration) (bool, error) {
+// FirstPulse is a heartbeat that also says whether the database has the jobs as they
+// are declared and nothing else is to be put right by a new leader: then DeclareJobs
+// has nothing to do, unless the scheduler is to be disabled. One round trip.
+func (s *Statements) FirstPulse(ctx context.Context, db Batcher, declarations []Declaration) (settled bool, pulse Pulse, err error) {
 	names, declared := make([]string, 0, len(declarations)), make([]string, 0, len(declarations))
 	for _, d := range declarations {
 		names = append(names, d.JobName)
 		declared = append(declared, string(d.Declared))
 	}
-	var settled bool
-	err := db.QueryRow(ctx, s.Text("jobs_settled"), pgx.NamedArgs{"job_names": names, "declared": declared}).Scan(&settled)
-	if err != nil {
-		return false, fmt.Errorf("compare the jobs with what is declared: %w", err)
+	batch := &pgx.Batch{}
+	batch.Queue(s.Text("jobs_settled"), pgx.NamedArgs{"job_names": names, "declared": declared}).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&settled)
+	})
+	batch.Queue(s.Text("heartbeat")).Query(func(rows pgx.Rows) error {
+		pulse, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Pulse])
+		return err
+	})
+	if err := db.SendBatch(ctx, batch).Close(); err != nil {
+		return false, Pulse{}, fmt.Errorf("read what a new leader has to do: %w", err)
 	}
-	return settled, nil
+	return settled, pulse, nil
 }
 
 // DeclareJobs writes what a deployment declares, marks every other job as not

@@ -111,12 +111,8 @@ type lead struct {
 // and tried again; no tick is lost by them.
 func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	l := &lead{Service: s, term: term, missing: make(map[string]time.Duration), nextPrune: pruneInterval}
-	// At once: nothing is decided before, and the first beat comes after it.
-	if _, err := l.declare(ctx); err != nil && term.Lost() {
-		return err
-	}
-	for ctx.Err() == nil {
-		pulse, err := l.beat(ctx)
+	pulse, err := l.first(ctx)
+	for ; ctx.Err() == nil; pulse, err = l.beat(ctx) {
 		acted := false
 		if err == nil {
 			acted, err = l.act(ctx, pulse)
@@ -150,6 +146,22 @@ func (l *lead) say(ctx context.Context, err error) {
 // clockStep is how far the database's clock must be from where it was expected
 // for it to count as set: more than a slow answer explains.
 const clockStep = 2 * leader.HeartbeatTimeoutDefault
+
+// first is a term's first beat. It comes with the question whether the jobs have to
+// be declared: as a rule the leader before has declared the same.
+func (l *lead) first(ctx context.Context) (pulse sql.Pulse, err error) {
+	err = l.term.Do(ctx, func(ctx context.Context, session leader.Session) error {
+		var settled bool
+		settled, pulse, err = l.config.Statements.FirstPulse(ctx, session, l.declarations)
+		l.declared = settled && !l.config.Disabled
+		return err
+	})
+	if err == nil {
+		l.term.Saw(pulse.Now)
+		l.lastBeat = l.term.Elapsed()
+	}
+	return pulse, err
+}
 
 func (l *lead) beat(ctx context.Context) (sql.Pulse, error) {
 	expected := l.term.Now()
@@ -232,11 +244,7 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 func (l *lead) declare(ctx context.Context) (declared bool, err error) {
 	var gone []string
 	err = l.term.Do(ctx, func(ctx context.Context, session leader.Session) error {
-		// As a rule the leader before has declared the same.
-		settled, err := l.config.Statements.JobsSettled(ctx, session, l.declarations)
-		if err != nil || settled && !l.config.Disabled {
-			return err
-		}
+		var err error
 		gone, err = l.config.Statements.DeclareJobs(ctx, session, l.declarations, l.config.BootstrapJobs, l.config.Disabled)
 		return err
 	})
