@@ -85,6 +85,7 @@ func testRegistry() *jobs.Registry {
 				}
 				return jobs.Result{Message: mailer.String()}, nil
 			}),
+		jobs.Func(jobs.Definition{Name: "locker", Schedule: "@yearly", MaxAttempts: 3}, locker),
 		sweep{},
 	)
 	if err != nil {
@@ -180,6 +181,7 @@ func runReplica() int {
 type replica struct {
 	ID      string
 	cmd     *exec.Cmd
+	logPath string
 	exited  chan struct{}
 	exitErr error
 }
@@ -188,17 +190,23 @@ type replica struct {
 // latest, when the test ends.
 func startReplica(t *testing.T, db *testdb.DB, id string) *replica {
 	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
+	cmd.Env = append(os.Environ(), replicaEnv+"="+db.URL, replicaIDEnv+"="+id, "GOCOVERDIR="+t.TempDir())
+	return startProcess(t, cmd, id)
+}
+
+// startProcess starts a replica process and keeps its log.
+func startProcess(t *testing.T, cmd *exec.Cmd, id string) *replica {
+	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), id+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), replicaEnv+"="+db.URL, replicaIDEnv+"="+id, "GOCOVERDIR="+t.TempDir())
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{ID: id, cmd: cmd, exited: make(chan struct{})}
+	r := &replica{ID: id, cmd: cmd, logPath: log.Name(), exited: make(chan struct{})}
 	go func() {
 		defer close(r.exited)
 		r.exitErr = cmd.Wait()
@@ -214,6 +222,16 @@ func startReplica(t *testing.T, db *testdb.DB, id string) *replica {
 		}
 	})
 	return r
+}
+
+// log is what the replica has written so far.
+func (r *replica) log(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(r.logPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func (r *replica) kill() {

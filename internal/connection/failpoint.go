@@ -34,7 +34,7 @@ type failpoint struct {
 
 	mu      sync.Mutex
 	left    int
-	leading bool
+	leading *pgx.Conn
 	log     *os.File
 }
 
@@ -95,8 +95,10 @@ func (f *failpoint) reach(conn *pgx.Conn, name, when string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if on == "lock" {
-		f.leading = f.leading || name == "begin_term"
-		if !f.leading {
+		if name == "begin_term" {
+			f.leading = conn
+		}
+		if f.leading != conn {
 			return
 		}
 	}
