@@ -70,6 +70,14 @@ test/integration: need/go need/cc image $(GOTESTSUM) ## Run the integration test
 bench: need/go image ## Measure: make bench ARGS='...'
 	go run ./integration/bench $(ARGS)
 
+.PHONY: bench/failover
+bench/failover: need/go image ## Measure how fast another replica takes over, beside River
+	go run ./integration/bench failover
+
+.PHONY: chaos
+chaos: need/go image ## Break things at random: make chaos ARGS='-duration 1h -seed 5'
+	go run ./integration/chaos $(ARGS)
+
 .PHONY: image
 image: ## Make the Docker images that the tests run PostgreSQL in
 	@bash integration/image/ensure.sh $(PG_VERSIONS)

@@ -4,68 +4,178 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/integration/fleet"
 )
 
-const kills = 20
+const (
+	kills    = 200
+	freezes  = 10
+	stops    = 50
+	cuts     = 5
+	replicas = 3
+)
 
-// failover measures the time from SIGKILL of the leader until the next leader has
-// enqueued a run that was asked for in that moment.
+// failover measures, for each way in which a leader can go, the time until the next
+// one has enqueued a run that was asked for in that moment; and the same of River's
+// own periodic jobs, in the same run.
 func failover(ctx context.Context, db *database) error {
-	f, err := newFleet(ctx, db, 3)
+	rivals, err := rivalFailover(ctx, db)
+	if err != nil {
+		return err
+	}
+	f, err := newFleet(ctx, db, replicas)
 	if err != nil {
 		return err
 	}
 	defer f.end()
-	var took, elected []time.Duration
-	for range kills {
-		var leader string
-		if err := db.pool.QueryRow(ctx, "SELECT replica_id FROM scheduler.leader").Scan(&leader); err != nil {
-			return err
-		}
-		// The server runs on this machine: its clock is ours.
-		killed := time.Now()
-		f.kill(leader)
-		var run int64
-		if err := db.pool.QueryRow(ctx, "SELECT scheduler.run_now('noop')").Scan(&run); err != nil {
-			return err
-		}
-		var enqueued *time.Time
-		err := until(ctx, 30*time.Second, func() (bool, error) {
-			err := db.pool.QueryRow(ctx, "SELECT enqueued_at FROM scheduler.job_runs WHERE id = $1", run).Scan(&enqueued)
-			return enqueued != nil, err
-		})
+	fmt.Printf("\nfailover: %d replicas; from the fault to the next leader's enqueue of a run that is asked for at once\n", replicas)
+	for _, way := range []struct {
+		name   string
+		rounds int
+		signal syscall.Signal
+	}{
+		{"killed", kills, syscall.SIGKILL}, {"frozen", freezes, syscall.SIGSTOP}, {"asked to leave", stops, syscall.SIGTERM},
+	} {
+		took, err := f.takeOvers(ctx, way.rounds, way.signal)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", way.name, err)
 		}
-		took = append(took, enqueued.Sub(killed))
-		var acquired time.Time
-		if err := db.pool.QueryRow(ctx, "SELECT acquired_at FROM scheduler.leadership").Scan(&acquired); err != nil {
-			return err
-		}
-		elected = append(elected, acquired.Sub(killed))
-		if err := f.start(); err != nil {
-			return err
-		}
-		if err := f.wait(ctx, 3); err != nil {
-			return err
-		}
-		if err := until(ctx, 30*time.Second, func() (bool, error) {
-			var ended bool
-			err := db.pool.QueryRow(ctx, "SELECT finished_at IS NOT NULL FROM scheduler.job_runs WHERE id = $1", run).Scan(&ended)
-			return ended, err
-		}); err != nil {
-			return err
+		report("scheduler, leader "+way.name, took)
+		if rival := rivals[way.signal]; len(rival) > 0 {
+			report("River, leader "+way.name, rival)
+			fmt.Printf("  %-44s %.0f times as long (p50)\n", "River to scheduler:", quantile(rival, half).Seconds()/quantile(took, half).Seconds())
 		}
 	}
-	fmt.Printf("\nfailover: SIGKILL of the leader, 3 replicas, %d kills\n", kills)
-	report("to the next leader's election", elected)
-	report("to the next leader's enqueue", took)
+	took, err := cutOff(ctx)
+	if err != nil {
+		return fmt.Errorf("cut off: %w", err)
+	}
+	report("scheduler, leader cut off (packets dropped)", took)
 	return nil
 }
 
-func report(what string, times []time.Duration) {
-	slices.Sort(times)
-	fmt.Printf("  %s: p50 %v   p90 %v   max %v\n", what, quantile(times, 0.5).Round(100*time.Microsecond),
-		quantile(times, 0.9).Round(100*time.Microsecond), times[len(times)-1].Round(100*time.Microsecond))
+// takeOvers lets the leader go, again and again, and each time starts another
+// replica.
+func (f *processes) takeOvers(ctx context.Context, rounds int, signal syscall.Signal) ([]time.Duration, error) {
+	var took []time.Duration
+	for range rounds {
+		leader, epoch, err := f.db.leader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// The server runs on this machine: its clock is ours.
+		struck := time.Now()
+		if err := f.replicas[leader].Process.Signal(signal); err != nil {
+			return nil, err
+		}
+		d, err := f.db.takeOver(ctx, struck, epoch)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, d)
+		f.kill(leader)
+		if err := f.start(); err != nil {
+			return nil, err
+		}
+		if err := f.wait(ctx, replicas); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(took)
+	return took, nil
 }
+
+// takeOver asks for a run and waits until the leader of a later term has enqueued it.
+// A leader that was asked to leave may still enqueue one: then another is asked for.
+func (db *database) takeOver(ctx context.Context, struck time.Time, epoch int64) (took time.Duration, err error) {
+	for by := epoch; err == nil && by <= epoch; {
+		var run int64
+		if err := db.pool.QueryRow(ctx, "SELECT scheduler.run_now('noop')").Scan(&run); err != nil {
+			return 0, err
+		}
+		err = until(ctx, time.Minute, func() (bool, error) {
+			var enqueued *time.Time
+			var number *int64
+			err := db.pool.QueryRow(ctx, "SELECT enqueued_at, leader_epoch FROM scheduler.job_runs WHERE id = $1", run).Scan(&enqueued, &number)
+			if err != nil || enqueued == nil {
+				return false, err
+			}
+			took, by = enqueued.Sub(struck), *number
+			return true, nil
+		})
+	}
+	return took, err
+}
+
+// leader is who leads now, and in which term.
+func (db *database) leader(ctx context.Context) (id string, epoch int64, err error) {
+	err = db.pool.QueryRow(ctx, "SELECT replica_id, epoch FROM scheduler.leader").Scan(&id, &epoch)
+	return id, epoch, err
+}
+
+// cutOff measures the same where every packet between the leader and the server is
+// dropped.
+func cutOff(ctx context.Context) (took []time.Duration, err error) {
+	f, err := fleet.New(ctx, fleet.Options{NoStandby: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closeErr := f.Close(context.WithoutCancel(ctx)); err == nil {
+			err = closeErr
+		}
+	}()
+	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: f.AppURL(), Logger: quiet()}); err != nil {
+		return nil, err
+	}
+	db, err := openDatabase(ctx, f.URL())
+	if err != nil {
+		return nil, err
+	}
+	defer db.pool.Close()
+	if _, err := db.pool.Exec(ctx, "SET ROLE app; "+fleet.Tables); err != nil {
+		return nil, err
+	}
+	members := make(map[string]*fleet.Replica)
+	for i := range replicas {
+		id := fmt.Sprintf("cut-%d", i)
+		if members[id], err = f.StartReplica(ctx, fleet.ReplicaOptions{ID: id}); err != nil {
+			return nil, err
+		}
+	}
+	for range cuts {
+		if err := waitReady(ctx, db, replicas); err != nil {
+			return nil, err
+		}
+		leader, epoch, err := db.leader(ctx)
+		if err != nil {
+			return nil, err
+		}
+		struck := time.Now()
+		if err := members[leader].Cut(ctx, fleet.Blackhole); err != nil {
+			return nil, err
+		}
+		d, err := db.takeOver(ctx, struck, epoch)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, d)
+		if err := members[leader].Heal(ctx); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(took)
+	return took, nil
+}
+
+func report(what string, sorted []time.Duration) {
+	const tail = 0.99
+	fmt.Printf("  %-44s p50 %9v   p99 %9v   max %9v   (%d times)\n", what+":", quantile(sorted, half).Round(100*time.Microsecond),
+		quantile(sorted, tail).Round(100*time.Microsecond), sorted[len(sorted)-1].Round(100*time.Microsecond), len(sorted))
+}
+
+const half = 0.5

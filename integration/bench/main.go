@@ -36,9 +36,12 @@ func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if url := os.Getenv(replicaEnv); url != "" {
+	switch url := os.Getenv(replicaEnv); {
+	case url != "" && os.Getenv(rivalEnv) != "":
+		err = runRival(ctx, url)
+	case url != "":
 		err = runReplica(ctx, url)
-	} else {
+	default:
 		err = run(ctx, os.Args[1:])
 	}
 	if err != nil {
@@ -99,6 +102,10 @@ func newDatabase(ctx context.Context, server *testdb.Server, name string) (*data
 	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: quiet()}); err != nil {
 		return nil, err
 	}
+	return openDatabase(ctx, url)
+}
+
+func openDatabase(ctx context.Context, url string) (*database, error) {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
 		return nil, err
@@ -121,7 +128,7 @@ func runReplica(ctx context.Context, url string) error {
 
 func registry() *jobs.Registry {
 	r := &jobs.Registry{}
-	err := r.Add(jobs.Func(jobs.Definition{Name: "noop", Schedule: "@yearly"},
+	err := r.Add(jobs.Func(jobs.Definition{Name: "noop", Schedule: "@yearly", Overlap: jobs.OverlapAllow},
 		func(context.Context, *jobs.Run) (jobs.Result, error) { return jobs.Result{}, nil }))
 	if err != nil {
 		panic(err)
@@ -129,18 +136,24 @@ func registry() *jobs.Registry {
 	return r
 }
 
-// fleet is a number of replica processes.
-type fleet struct {
+// processes are a number of replica processes.
+type processes struct {
 	db       *database
+	env      []string
 	replicas map[string]*exec.Cmd
 	started  int
 }
 
-func (f *fleet) start() error {
+func newProcesses(db *database, env ...string) *processes {
+	return &processes{db: db, env: env, replicas: make(map[string]*exec.Cmd)}
+}
+
+func (f *processes) start() error {
 	f.started++
 	id := fmt.Sprintf("bench-%d-%d", os.Getpid(), f.started)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), replicaEnv+"="+f.db.url, replicaIDEnv+"="+id)
+	cmd.Env = append(cmd.Env, f.env...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return err
@@ -149,22 +162,22 @@ func (f *fleet) start() error {
 	return nil
 }
 
-func (f *fleet) kill(id string) {
+func (f *processes) kill(id string) {
 	cmd := f.replicas[id]
 	delete(f.replicas, id)
 	_ = cmd.Process.Kill() // it may have ended by itself
 	_ = cmd.Wait()         // killed
 }
 
-func (f *fleet) end() {
+func (f *processes) end() {
 	for id := range f.replicas {
 		f.kill(id)
 	}
 }
 
 // newFleet starts n replicas and waits until all are there and one leads.
-func newFleet(ctx context.Context, db *database, n int) (*fleet, error) {
-	f := &fleet{db: db, replicas: make(map[string]*exec.Cmd)}
+func newFleet(ctx context.Context, db *database, n int) (*processes, error) {
+	f := newProcesses(db)
 	for range n {
 		if err := f.start(); err != nil {
 			f.end()
@@ -178,11 +191,15 @@ func newFleet(ctx context.Context, db *database, n int) (*fleet, error) {
 	return f, nil
 }
 
-func (f *fleet) wait(ctx context.Context, n int) error {
+func (f *processes) wait(ctx context.Context, n int) error { return waitReady(ctx, f.db, n) }
+
+// waitReady waits until n replicas are there, one leads, and nothing is under way.
+func waitReady(ctx context.Context, db *database, n int) error {
 	return until(ctx, time.Minute, func() (bool, error) {
 		var ready bool
-		err := f.db.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM scheduler.replicas) = $1 AND EXISTS (SELECT FROM scheduler.leader)
-			AND EXISTS (SELECT FROM scheduler.jobs WHERE next_run IS NOT NULL)`, n).Scan(&ready)
+		err := db.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM scheduler.replicas) = $1 AND EXISTS (SELECT FROM scheduler.leader)
+			AND EXISTS (SELECT FROM scheduler.jobs WHERE next_run IS NOT NULL)
+			AND NOT EXISTS (SELECT FROM scheduler.job_runs WHERE job_name = 'noop' AND finished_at IS NULL)`, n).Scan(&ready)
 		return ready, err
 	})
 }

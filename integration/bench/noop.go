@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/systempromptio/scheduler"
 )
@@ -43,14 +42,7 @@ func (w *plainWorker) Work(ctx context.Context, job *river.Job[plainArgs]) error
 // noop measures runs that do nothing, beside plain River with JobCompleteTx, in
 // turns.
 func noop(ctx context.Context, db *database) error {
-	if _, err := db.pool.Exec(ctx, "CREATE SCHEMA "+plainSchema); err != nil {
-		return err
-	}
-	migrator, err := rivermigrate.New(riverpgxv5.New(db.pool), &rivermigrate.Config{Schema: plainSchema, Logger: quiet()})
-	if err != nil {
-		return err
-	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+	if err := migrateRiver(ctx, db, plainSchema); err != nil {
 		return err
 	}
 	fmt.Printf("\nno-op runs: %d a round, %d workers, fetch cooldown 5 ms\n", noopRuns, noopWorkers)
