@@ -28,7 +28,7 @@
 // Every lock session also holds a shared presence lock, so that pg_locks tells
 // who lives (view replicas). [Presence] is how the rest of the process learns
 // that it can no longer prove to be alive: its runs are cancelled at once, since
-// the leader hands them to others two seconds after the lock is gone.
+// the leader hands them to others a second after the lock is gone.
 //
 // # Lock keys
 //
