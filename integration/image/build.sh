@@ -2,7 +2,7 @@
 # Usage: build.sh VERSION [BASE]
 #
 # Makes the docker image scheduler-test-postgres:VERSION, which is PostgreSQL
-# as the official image has it, with pgbouncer and libfaketime beside it:
+# as the official image has it, with pgbouncer, libfaketime and nftables beside it:
 #  - with BASE (an official image that is here already), from that;
 #  - else from Debian's packages. No container registry is needed.
 #

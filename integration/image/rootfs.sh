@@ -1,8 +1,8 @@
 #!/bin/bash
 # Usage: rootfs.sh VERSION IMAGE
 #
-# Makes IMAGE, a minimal Debian with PostgreSQL VERSION, pgbouncer and libfaketime
-# in it, from the package mirror that this machine's apt is configured with.
+# Makes IMAGE, a minimal Debian with PostgreSQL VERSION, pgbouncer, libfaketime and
+# nftables in it, from the package mirror that this machine's apt is configured with.
 # build.sh makes the test image out of it, and keeps it: this is the slow part.
 set -euo pipefail
 
@@ -66,7 +66,7 @@ apt-config dump --format '%F "%v";%n' |
 # that postgresql-common makes when it is installed is not wanted either.
 # shellcheck disable=SC2016 # $1 is for mmdebstrap's shell
 mmdebstrap --quiet --variant=minbase \
-	--include="postgresql-$version,pgbouncer,locales,libfaketime" \
+	--include="postgresql-$version,pgbouncer,locales,libfaketime,nftables" \
 	--aptopt="$work/apt.conf" \
 	--dpkgopt=force-unsafe-io \
 	--dpkgopt='path-exclude=/usr/share/doc/*' \

@@ -118,16 +118,22 @@ func clockText(offset time.Duration) string {
 	return fmt.Sprintf("%+.3f", offset.Seconds())
 }
 
+// ClockEnv is the environment in which processes of the test image go by a clock
+// that a file sets: by as many seconds as it says, such as "+3600.000".
+func ClockEnv(file string) map[string]string {
+	return map[string]string{
+		"LD_PRELOAD":                   clockLibrary,
+		"FAKETIME_TIMESTAMP_FILE":      file,
+		"FAKETIME_NO_CACHE":            "1", // otherwise a process looks every 10 s
+		"FAKETIME_DONT_FAKE_MONOTONIC": "1",
+		"NO_FAKE_STAT":                 "1", // the times of files
+	}
+}
+
 // clockCustomizers make the processes of a container go by clockFile.
 func clockCustomizers() []testcontainers.ContainerCustomizer {
 	return []testcontainers.ContainerCustomizer{
-		testcontainers.WithEnv(map[string]string{
-			"LD_PRELOAD":                   clockLibrary,
-			"FAKETIME_TIMESTAMP_FILE":      clockFile,
-			"FAKETIME_NO_CACHE":            "1", // otherwise a process looks every 10 s
-			"FAKETIME_DONT_FAKE_MONOTONIC": "1",
-			"NO_FAKE_STAT":                 "1", // the times of files
-		}),
+		testcontainers.WithEnv(ClockEnv(clockFile)),
 		testcontainers.WithFiles(testcontainers.ContainerFile{
 			Reader:            strings.NewReader(clockText(0) + "\n"),
 			ContainerFilePath: clockFile,

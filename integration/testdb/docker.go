@@ -79,8 +79,8 @@ func (d *docker) removeLeftovers(ctx context.Context) error {
 	return d.removeOwned(ctx, func(o owner, keep bool) bool { return !keep && o.gone() })
 }
 
-// removeOwned removes the containers and networks whose owner is chosen. That
-// another process is removing the same is fine.
+// removeOwned removes the containers, networks and volumes whose owner is chosen.
+// That another process is removing the same is fine.
 func (d *docker) removeOwned(ctx context.Context, chosen func(o owner, keep bool) bool) error {
 	defer d.Close()
 	picked := func(labels map[string]string) bool {
@@ -105,7 +105,15 @@ func (d *docker) removeOwned(ctx context.Context, chosen func(o owner, keep bool
 			if errdefs.IsPermissionDenied(err) {
 				continue // a container that another process is removing still uses it
 			}
-			errs = append(errs, ignoreGone(err))
+			errs = append(errs, IgnoreGone(err))
+		}
+	}
+	volumes, err := d.VolumeList(ctx, client.VolumeListOptions{Filters: filters})
+	errs = append(errs, err)
+	for _, v := range volumes.Items {
+		if picked(v.Labels) {
+			_, err := d.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
+			errs = append(errs, IgnoreGone(err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -118,12 +126,12 @@ func (d *docker) removeOwned(ctx context.Context, chosen func(o owner, keep bool
 // volumes.
 func (d *docker) remove(ctx context.Context, id string) error {
 	_, err := d.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	return ignoreGone(err)
+	return IgnoreGone(err)
 }
 
-// ignoreGone drops the error that says that somebody else has removed the thing,
+// IgnoreGone drops the error that says that somebody else has removed the thing,
 // or is about to.
-func ignoreGone(err error) error {
+func IgnoreGone(err error) error {
 	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}

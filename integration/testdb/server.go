@@ -289,14 +289,14 @@ func (r launchRequest) customizers(d *docker) []testcontainers.ContainerCustomiz
 			testcontainers.WithTmpfs(map[string]string{dataDirectory: "rw,mode=1777"}),
 			testcontainers.WithCmd(r.command()...))
 	case r.standbyOf != "":
-		port = freePort()
+		port = FreePort()
 		options = append(options,
 			testcontainers.WithEnv(map[string]string{"PGPASSWORD": password}),
 			testcontainers.WithConfigModifier(func(c *container.Config) { c.User = superuser }),
 			testcontainers.WithEntrypoint("bash", "-ec", standbyScript, "standby", r.standbyOf),
 			testcontainers.WithCmd(r.command()...))
 	default:
-		port = freePort()
+		port = FreePort()
 		options = append(options,
 			testcontainers.WithFiles(testcontainers.ContainerFile{
 				// The entrypoint's rule for everybody does not hold for replication.
@@ -349,9 +349,10 @@ func (d *docker) publish(containerPort string, port int) network.PortMap {
 	return network.PortMap{network.MustParsePort(containerPort): {binding}}
 }
 
-// freePort picks a port below those that the system gives to outgoing
-// connections. Otherwise one of them might take it while the server is down.
-func freePort() int {
+// FreePort picks a port that is free now, and below those that the system gives to
+// outgoing connections. Otherwise one of them might take it while the server is
+// down.
+func FreePort() int {
 	port := 0
 	for range 20 {
 		port = 20000 + rand.IntN(12000)
