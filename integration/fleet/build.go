@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/systempromptio/scheduler/integration/testdb"
 )
 
 const (
@@ -29,21 +31,26 @@ var builds struct {
 
 // build returns a program, which it makes if this process has not yet. One is built
 // at a time: the compiler uses every core.
-func build(ctx context.Context, name string, compile func(ctx context.Context, folder string) error) (program []byte, err error) {
+func build(ctx context.Context, name string, compile func(ctx context.Context, folder string) error) ([]byte, error) {
 	builds.Lock()
 	defer builds.Unlock()
 	if program, ok := builds.programs[name]; ok {
 		return program, nil
 	}
-	folder, err := os.MkdirTemp("", "scheduler-fleet-")
+	var program []byte
+	err := testdb.Guard(ctx, func(ctx context.Context) (err error) {
+		folder, err := os.MkdirTemp("", "scheduler-fleet-")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+		if err := compile(ctx, folder); err != nil {
+			return err
+		}
+		program, err = os.ReadFile(filepath.Join(folder, "program"))
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	if err := compile(ctx, folder); err != nil {
-		return nil, fmt.Errorf("build %s: %w", name, err)
-	}
-	if program, err = os.ReadFile(filepath.Join(folder, "program")); err != nil {
 		return nil, fmt.Errorf("build %s: %w", name, err)
 	}
 	if builds.programs == nil {
@@ -144,6 +151,9 @@ func run(ctx context.Context, folder string, env []string, name string, args ...
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err() // and not that it was interrupted therefore
+		}
 		return "", fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil

@@ -30,16 +30,17 @@ type box struct {
 	stop   context.CancelFunc // ends watching
 	exited chan struct{}      // closed when the process has ended; nil before the first start
 	code   int
+	// unknown is why nobody knows how the process has ended.
+	unknown error
 }
 
 // start starts the container's process, for the first time or again.
 func (b *box) start(ctx context.Context) error {
-	request, cancel, err := whole(ctx)
+	err := whole(ctx, func(ctx context.Context) error {
+		_, err := b.engine.ContainerStart(ctx, b.id, client.ContainerStartOptions{})
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("start %s: %w", b.name, err)
-	}
-	defer cancel()
-	if _, err := b.engine.ContainerStart(request, b.id, client.ContainerStartOptions{}); err != nil {
 		return fmt.Errorf("start %s: %w", b.name, err)
 	}
 	watched, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -52,15 +53,16 @@ func (b *box) start(ctx context.Context) error {
 		defer close(exited)
 		defer stop()
 		code := -1
+		var unknown error
 		select {
 		case result := <-waiting.Result:
 			code = int(result.StatusCode)
-		case _ = <-waiting.Error: // the container is gone, or the daemon
+		case unknown = <-waiting.Error: // the container is gone, or the daemon
 		case <-watched.Done():
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.code = code
+		b.code, b.unknown = code, unknown
 	}()
 	return nil
 }
@@ -70,6 +72,16 @@ func (b *box) ended() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.exited
+}
+
+// fate says how the process has ended.
+func (b *box) fate() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unknown != nil {
+		return b.unknown.Error()
+	}
+	return fmt.Sprintf("exit code %d", b.code)
 }
 
 func (b *box) running() bool {
@@ -226,7 +238,7 @@ func (b *box) until(ctx context.Context, what string, condition func(ctx context
 		select {
 		case <-ticker.C:
 		case <-b.ended():
-			return fmt.Errorf("%s has ended while waiting until it %s; the end of its log:\n%s", b.name, what, b.logTail(ctx))
+			return fmt.Errorf("%s has ended (%s) while waiting until it %s; the end of its log:\n%s", b.name, b.fate(), what, b.logTail(ctx))
 		case <-ctx.Done():
 			return fmt.Errorf("waited until %s %s: %w: %w; the end of its log:\n%s", b.name, what, ctx.Err(), last, b.logTail(ctx))
 		}

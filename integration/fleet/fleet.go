@@ -261,12 +261,15 @@ func (f *Fleet) Replicas() []*Replica {
 
 // whole lets a request to docker end that makes something, whatever happens to ctx
 // meanwhile: docker would make it all the same, and nobody would know of it.
-func whole(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, err
-	}
-	request, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-	return request, cancel, nil
+func whole(ctx context.Context, request func(ctx context.Context) error) error {
+	return testdb.Guard(ctx, func(ctx context.Context) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		defer cancel()
+		return request(ctx)
+	})
 }
 
 func (f *Fleet) labels() map[string]string {
@@ -276,24 +279,20 @@ func (f *Fleet) labels() map[string]string {
 }
 
 func (f *Fleet) makeNetwork(ctx context.Context) error {
-	request, cancel, err := whole(ctx)
-	if err != nil {
+	return whole(ctx, func(ctx context.Context) error {
+		created, err := f.engine.NetworkCreate(ctx, f.name, client.NetworkCreateOptions{Driver: "bridge", Labels: f.labels()})
+		f.network = created.ID
 		return err
-	}
-	defer cancel()
-	created, err := f.engine.NetworkCreate(request, f.name, client.NetworkCreateOptions{Driver: "bridge", Labels: f.labels()})
-	f.network = created.ID
-	return err
+	})
 }
 
 func (f *Fleet) volume(ctx context.Context, name string, options map[string]string) (string, error) {
-	request, cancel, err := whole(ctx)
-	if err != nil {
-		return "", fmt.Errorf("make a volume for %s: %w", name, err)
-	}
-	defer cancel()
-	created, err := f.engine.VolumeCreate(request, client.VolumeCreateOptions{
-		Name: f.name + "-" + name, Driver: "local", DriverOpts: options, Labels: f.labels(),
+	var created client.VolumeCreateResult
+	err := whole(ctx, func(ctx context.Context) (err error) {
+		created, err = f.engine.VolumeCreate(ctx, client.VolumeCreateOptions{
+			Name: f.name + "-" + name, Driver: "local", DriverOpts: options, Labels: f.labels(),
+		})
+		return err
 	})
 	if err != nil {
 		return "", fmt.Errorf("make a volume for %s: %w", name, err)
@@ -309,13 +308,12 @@ func (f *Fleet) create(ctx context.Context, name string, config *container.Confi
 	if f.closed {
 		return nil, fmt.Errorf("make %s: the fleet is closed", name)
 	}
-	request, cancel, err := whole(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("make %s: %w", name, err)
-	}
-	defer cancel()
-	created, err := f.engine.ContainerCreate(request, client.ContainerCreateOptions{
-		Name: f.name + "-" + name, Config: config, HostConfig: host,
+	var created client.ContainerCreateResult
+	err := whole(ctx, func(ctx context.Context) (err error) {
+		created, err = f.engine.ContainerCreate(ctx, client.ContainerCreateOptions{
+			Name: f.name + "-" + name, Config: config, HostConfig: host,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", name, err)

@@ -174,7 +174,11 @@ func (d *docker) run(ctx context.Context, image string, options ...testcontainer
 		testcontainers.WithLogger(log.NewNoopLogger()),
 		testcontainers.WithLabels(labels()),
 	)
-	c, err := testcontainers.Run(ctx, image, options...)
+	var c *testcontainers.DockerContainer
+	err := Guard(ctx, func(ctx context.Context) (err error) {
+		c, err = testcontainers.Run(ctx, image, options...)
+		return err
+	})
 	if err != nil {
 		err = fmt.Errorf("start a container of %s: %w", image, err)
 		if c != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/testcontainers/testcontainers-go"
 	tcnetwork "github.com/testcontainers/testcontainers-go/network"
 )
 
@@ -29,7 +30,11 @@ func Standby(t testing.TB) (primary, standby *Server) {
 	if err != nil {
 		t.Fatalf("testdb: %v", err)
 	}
-	net, err := tcnetwork.New(t.Context(), tcnetwork.WithLabels(labels()))
+	var net *testcontainers.DockerNetwork
+	err = Guard(t.Context(), func(ctx context.Context) (err error) {
+		net, err = tcnetwork.New(ctx, tcnetwork.WithLabels(labels()))
+		return err
+	})
 	if err != nil {
 		t.Fatalf("testdb: make a network: %v", err)
 	}

@@ -81,6 +81,7 @@ func supervise(run func() int) int {
 		case <-ended:
 		case received := <-signals:
 			fmt.Fprintf(os.Stderr, "testdb: %s: removing the containers\n", received)
+			closeGate()
 			if err := removeOwn(); err != nil {
 				fmt.Fprintf(os.Stderr, "testdb: %v\n", err)
 			}
