@@ -177,7 +177,7 @@ func (e *Elector) open(ctx context.Context) (*session, error) {
 			e.config.Logger.WarnContext(ctx, "the server refuses a setting of the lock session; a dead leader may be noticed later", slog.Any("error", err))
 		}
 	}
-	openCtx, cancel := withoutCancel(ctx, prepareTimeout)
+	openCtx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	state, err := e.config.Statements.DatabaseState(openCtx, s.conn)
 	switch {

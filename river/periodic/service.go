@@ -17,6 +17,9 @@ import (
 	"github.com/systempromptio/scheduler/sql"
 )
 
+// ownNotification is longer than a leader leads.
+const ownNotification = 365 * 24 * time.Hour
+
 // chunk is the number of ticks, or requested runs, decided in one transaction:
 // enough for COPY to pay, few enough to stay far below the heartbeat's deadline.
 const chunk = 500
@@ -82,7 +85,12 @@ func New(config Config) (*Service, error) {
 		}
 	}
 	var err error
-	s.inserter, err = river.NewClient(s.driver, &river.Config{Schema: config.Statements.Schema(), Logger: config.Logger})
+	s.inserter, err = river.NewClient(s.driver, &river.Config{
+		Schema: config.Statements.Schema(), Logger: config.Logger,
+		// The workers are woken by our own notification. River sends one of its own in
+		// each cooldown, which is a round trip: here in the rehearsal, if at all.
+		FetchCooldown: ownNotification, FetchPollInterval: ownNotification,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("periodic: River's inserting client: %w", err)
 	}
