@@ -194,6 +194,7 @@ func TestRotatingPassword(t *testing.T) {
 	t.Parallel()
 	for name, rotating := range map[string]func(t *testing.T, config *scheduler.Config) (rotate func(password string)){
 		"password file": func(t *testing.T, config *scheduler.Config) func(string) {
+			t.Helper()
 			file := filepath.Join(t.TempDir(), "pgpass")
 			config.DatabaseURL = withURL(t, config.DatabaseURL, func(_ *url.URL, query url.Values) { query.Set("passfile", file) })
 			return func(password string) { require.NoError(t, os.WriteFile(file, []byte("*:*:*:*:"+password+"\n"), 0o600)) }

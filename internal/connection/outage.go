@@ -33,7 +33,7 @@ func (o *Outage) Lost(ctx context.Context, err error) {
 	o.times++
 	if o.times == 1 {
 		o.began = o.last
-		o.Logger.WarnContext(ctx, o.LostText, slog.Any("error", err))
+		o.Logger.WarnContext(ctx, o.LostText, slog.Any("error", err)) //nolint:sloglint // one of two
 	}
 }
 
@@ -44,7 +44,8 @@ func (o *Outage) Well(ctx context.Context) bool {
 	if o.times == 0 || time.Since(o.last) < Quiet {
 		return false
 	}
-	o.Logger.InfoContext(ctx, o.BackText, slog.Duration("outage", o.last.Sub(o.began).Round(time.Millisecond)), slog.Int("errors", o.times))
+	o.Logger.InfoContext(ctx, o.BackText, //nolint:sloglint // one of two
+		slog.Duration("outage", o.last.Sub(o.began).Round(time.Millisecond)), slog.Int("errors", o.times))
 	o.times = 0
 	return true
 }

@@ -92,8 +92,7 @@ const (
 // interrupted says whether an attempt broke off because the database went away.
 // An error of the job's own dealings with others does not count, whatever it is.
 func (a *attempt) interrupted(cause error) bool {
-	var interrupted *interruptedError
-	if errors.As(cause, &interrupted) {
+	if _, ok := errors.AsType[*interruptedError](cause); ok {
 		return connection.IsAway(cause)
 	}
 	for _, conn := range []*pgx.Conn{a.conn, a.besideConn} {

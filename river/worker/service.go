@@ -200,7 +200,7 @@ func (s *Service) start(ctx context.Context) error {
 	for {
 		err := s.client.Start(context.WithoutCancel(ctx))
 		if err == nil || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // there is nothing more to start
 		}
 		if !connection.IsAway(err) {
 			return fmt.Errorf("start River's client: %w", err)
