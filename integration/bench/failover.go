@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -33,14 +34,18 @@ func failover(ctx context.Context, db *database) error {
 	}
 	defer f.end()
 	fmt.Printf("\nfailover: %d replicas; from the fault to the next leader's enqueue of a run that is asked for at once\n", replicas)
+	const ms = time.Millisecond
 	for _, way := range []struct {
 		name   string
 		rounds int
 		signal syscall.Signal
+		asks   []time.Duration
 	}{
-		{"killed", kills, syscall.SIGKILL}, {"frozen", freezes, syscall.SIGSTOP}, {"asked to leave", stops, syscall.SIGTERM},
+		{"killed", kills, syscall.SIGKILL, []time.Duration{0}},
+		{"frozen", freezes, syscall.SIGSTOP, []time.Duration{0}},
+		{"asked to leave", stops, syscall.SIGTERM, []time.Duration{0, 3 * ms, 6 * ms, 10 * ms, 20 * ms, 50 * ms}},
 	} {
-		took, err := f.takeOvers(ctx, way.rounds, way.signal)
+		took, err := f.takeOvers(ctx, way.rounds, way.signal, way.asks)
 		if err != nil {
 			return fmt.Errorf("%s: %w", way.name, err)
 		}
@@ -60,7 +65,7 @@ func failover(ctx context.Context, db *database) error {
 
 // takeOvers lets the leader go, again and again, and each time starts another
 // replica.
-func (f *processes) takeOvers(ctx context.Context, rounds int, signal syscall.Signal) ([]time.Duration, error) {
+func (f *processes) takeOvers(ctx context.Context, rounds int, signal syscall.Signal, asks []time.Duration) ([]time.Duration, error) {
 	var took []time.Duration
 	for range rounds {
 		leader, epoch, err := f.db.leader(ctx)
@@ -72,7 +77,7 @@ func (f *processes) takeOvers(ctx context.Context, rounds int, signal syscall.Si
 		if err := f.replicas[leader].Process.Signal(signal); err != nil {
 			return nil, err
 		}
-		d, err := f.db.takeOver(ctx, struck, epoch)
+		d, err := f.db.takeOver(ctx, struck, epoch, asks...)
 		if err != nil {
 			return nil, err
 		}
@@ -89,25 +94,28 @@ func (f *processes) takeOvers(ctx context.Context, rounds int, signal syscall.Si
 	return took, nil
 }
 
-// takeOver asks for a run and waits until the leader of a later term has enqueued it.
-// A leader that was asked to leave may still enqueue one: then another is asked for.
-func (db *database) takeOver(ctx context.Context, struck time.Time, epoch int64) (took time.Duration, err error) {
-	for by := epoch; err == nil && by <= epoch; {
-		var run int64
-		if err := db.pool.QueryRow(ctx, "SELECT scheduler.run_now('noop')").Scan(&run); err != nil {
-			return 0, err
-		}
-		err = until(ctx, time.Minute, func() (bool, error) {
-			var enqueued *time.Time
-			var number *int64
-			err := db.pool.QueryRow(ctx, "SELECT enqueued_at, leader_epoch FROM scheduler.job_runs WHERE id = $1", run).Scan(&enqueued, &number)
-			if err != nil || enqueued == nil {
+// takeOver asks for runs, at some times after the fault, and waits until the leader of a
+// later term has enqueued one of them. A leader that was asked to leave may still
+// enqueue the first.
+func (db *database) takeOver(ctx context.Context, struck time.Time, epoch int64, asks ...time.Duration) (took time.Duration, err error) {
+	var first int64
+	err = until(ctx, time.Minute, func() (bool, error) {
+		for len(asks) > 0 && time.Since(struck) >= asks[0] {
+			asks = asks[1:]
+			var run int64
+			if err := db.pool.QueryRow(ctx, "SELECT scheduler.run_now('noop')").Scan(&run); err != nil {
 				return false, err
 			}
-			took, by = enqueued.Sub(struck), *number
-			return true, nil
-		})
-	}
+			first = cmp.Or(first, run)
+		}
+		var enqueued *time.Time
+		err := db.pool.QueryRow(ctx, "SELECT min(enqueued_at) FROM scheduler.job_runs WHERE id >= $1 AND leader_epoch > $2", first, epoch).Scan(&enqueued)
+		if err != nil || enqueued == nil {
+			return false, err
+		}
+		took = enqueued.Sub(struck)
+		return true, nil
+	})
 	return took, err
 }
 
@@ -159,7 +167,7 @@ func cutOff(ctx context.Context) (took []time.Duration, err error) {
 		if err := members[leader].Cut(ctx, fleet.Blackhole); err != nil {
 			return nil, err
 		}
-		d, err := db.takeOver(ctx, struck, epoch)
+		d, err := db.takeOver(ctx, struck, epoch, 0)
 		if err != nil {
 			return nil, err
 		}
