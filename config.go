@@ -103,7 +103,7 @@ type Config struct {
 
 	// ReplicaID identifies this process start in the ledger and in pg_stat_activity;
 	// it must differ at every start. Letters, digits, dots, underscores and dashes,
-	// at most 50. Empty means the host's name and a random suffix.
+	// at most 46. Empty means the host's name and a random suffix.
 	ReplicaID string
 
 	// App is handed to the jobs; see jobs.App. Optional.

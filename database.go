@@ -85,11 +85,15 @@ func (s *Scheduler) waitForDatabase(ctx context.Context, source connection.Sourc
 	var backoff connection.Backoff
 	for {
 		config, err := source.Config(ctx)
-		if err != nil {
-			return nil, nil, fmt.Errorf("database_url: %w", err)
+		where := "database_url"
+		var conn *pgx.Conn
+		if err == nil {
+			change(config)
+			where = address(config)
+			conn, err = connect(ctx, config)
+		} else if !connection.IsAway(err) {
+			err = fmt.Errorf("database_url: %w", err)
 		}
-		change(config)
-		conn, err := connect(ctx, config)
 		if err == nil {
 			if !said.IsZero() {
 				s.config.Logger.InfoContext(ctx, "the database is there")
@@ -104,7 +108,7 @@ func (s *Scheduler) waitForDatabase(ctx context.Context, source connection.Sourc
 		}
 		if said.IsZero() || time.Since(said) > sayEvery {
 			said = time.Now()
-			s.config.Logger.WarnContext(ctx, "waiting for the database; going on when it is there", slog.String("database", address(config)), slog.Any("error", err))
+			s.config.Logger.WarnContext(ctx, "waiting for the database; going on when it is there", slog.String("database", where), slog.Any("error", err))
 		}
 		backoff.Wait(ctx)
 	}

@@ -54,14 +54,8 @@ func (s *Scheduler) Config() Config { return s.config.withDefaults() }
 func (s *Scheduler) Run(ctx context.Context) error {
 	start := time.Now()
 	leaderSource := s.source(cmp.Or(s.config.LeaderDatabaseURL, s.config.DatabaseURL))
-	if err := s.prepare(ctx, leaderSource); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	}
 	watch := worker.NewWatch(s.config.Logger)
-	pool, pollOnly, err := s.openPool(ctx, leaderSource, watch)
+	pool, pollOnly, err := s.open(ctx, leaderSource, watch)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -81,7 +75,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		Source: leaderSource, Statements: s.statements, ReplicaID: s.config.ReplicaID, RehearseFunc: ticks.Rehearse,
 		// What else the replica has open may lead to a server that is gone, or is not
 		// the primary any more.
-		LostFunc: pool.Reset, Logger: s.config.Logger,
+		LostFunc: func() {
+			pool.Reset()
+			watch.Relisten()
+		},
+		Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err
@@ -119,6 +117,23 @@ func (s *Scheduler) run(ctx context.Context, elector *leader.Elector, ticks *per
 		return nil
 	})
 	return group.Wait()
+}
+
+// open checks the database and opens the pool. If the database goes away meanwhile, it
+// begins again.
+func (s *Scheduler) open(ctx context.Context, leaderSource connection.Source, watch *worker.Watch) (pool *pgxpool.Pool, pollOnly bool, err error) {
+	var backoff connection.Backoff
+	for {
+		err := s.prepare(ctx, leaderSource)
+		if err == nil {
+			pool, pollOnly, err = s.openPool(ctx, leaderSource, watch)
+		}
+		if err == nil || ctx.Err() != nil || !connection.IsAway(err) {
+			return pool, pollOnly, err
+		}
+		s.config.Logger.WarnContext(ctx, "the database went away while it was checked; beginning again", slog.Any("error", err))
+		backoff.Wait(ctx)
+	}
 }
 
 // source is how to connect by a connection string, now and whenever a connection is

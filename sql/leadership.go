@@ -116,6 +116,27 @@ func (s *Statements) WaitForLeaderLock(ctx context.Context, db Querier) (bool, e
 	return acquired, nil
 }
 
+// ReleaseLeaderLock gives the leader's lock up, if the session holds it.
+func (s *Statements) ReleaseLeaderLock(ctx context.Context, db Querier) error {
+	for {
+		tag, err := db.Exec(ctx, s.Text("release_leader_lock"))
+		if err != nil {
+			return fmt.Errorf("give up the leader's lock: %w", err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+	}
+}
+
+// PlanAnew makes the transaction plan each statement for its arguments.
+func (s *Statements) PlanAnew(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, s.Text("plan_anew")); err != nil {
+		return fmt.Errorf("plan the transaction's statements anew: %w", err)
+	}
+	return nil
+}
+
 // BeginTerm records a new term on the session that holds the lock.
 func (s *Statements) BeginTerm(ctx context.Context, db Querier, replicaID string) (epoch int64, now time.Time, err error) {
 	err = db.QueryRow(ctx, s.Text("begin_term"), pgx.NamedArgs{"replica_id": replicaID}).Scan(&epoch, &now)

@@ -37,6 +37,18 @@ SELECT scheduler.join_fleet(@is_start)
 -- name: wait_for_leader_lock
 SELECT scheduler.wait_for_leader_lock()
 
+-- name: release_leader_lock
+-- Session locks stack: asked again until there is no row. Asked only where the lock
+-- is held: the server warns in its log otherwise.
+SELECT pg_advisory_unlock(7235001, scheduler.lock_key())
+FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 7235001 AND objid = (SELECT scheduler.lock_key()::oid) AND objsubid = 2 AND granted
+  AND pid = pg_backend_pid() AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
+-- name: plan_anew
+-- For a statement whose plan depends on its arguments, on a session that plans once.
+SET LOCAL plan_cache_mode = force_custom_plan
+
 -- name: begin_term
 UPDATE scheduler.leadership
 SET epoch = epoch + 1, replica_id = @replica_id, backend_pid = pg_backend_pid(), acquired_at = clock_timestamp()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +48,7 @@ type Interruption struct {
 // others. False: the attempt was lost already.
 func (s *Statements) GiveBack(ctx context.Context, tx pgx.Tx, attempt Attempt, why Interruption) (bool, error) {
 	args := attempt.args()
-	args["error"], args["wait"] = why.Error, why.Wait
+	args["error"], args["wait"] = storable(why.Error), why.Wait
 	_, ended, err := s.endAttempt(ctx, tx, "give_back", args)
 	if err != nil {
 		return false, fmt.Errorf("give back attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)
@@ -90,6 +91,11 @@ func (s *Statements) TerminateWorkers(ctx context.Context, db Querier, replicaID
 	return ended, nil
 }
 
+// storable is a text as Postgres can store it: no NUL, and valid UTF-8.
+func storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\uFFFD")
+}
+
 // Failure says how an attempt failed.
 type Failure struct {
 	Error string
@@ -107,7 +113,7 @@ type Failure struct {
 // now. False: the attempt was lost already.
 func (s *Statements) FailAttempt(ctx context.Context, tx pgx.Tx, attempt Attempt, failure Failure) (state string, ended bool, err error) {
 	args := attempt.args()
-	args["error"], args["trace"] = failure.Error, failure.Trace
+	args["error"], args["trace"] = storable(failure.Error), storable(failure.Trace)
 	args["permanent"], args["cancelled"], args["backoff"] = failure.Permanent, failure.Cancelled, failure.Backoff
 	state, ended, err = s.endAttempt(ctx, tx, "fail_attempt", args)
 	if err != nil {

@@ -26,7 +26,7 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'attempt', j.attempt, 'error', @error::text, 'trace', '')) END,
     metadata = CASE WHEN @error::text = '' THEN j.metadata ELSE jsonb_set(j.metadata, '{scheduler:interruptions}',
-        to_jsonb(coalesce((j.metadata ->> 'scheduler:interruptions')::integer, 0) + 1)) END,
+        to_jsonb(CASE WHEN jsonb_typeof(j.metadata -> 'scheduler:interruptions') = 'number' THEN (j.metadata ->> 'scheduler:interruptions')::numeric::integer ELSE 0 END + 1)) END,
     attempt = greatest(j.attempt - 1, 0)
 WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
   AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
@@ -65,31 +65,34 @@ RETURNING j.queue, j.state::text AS state
 
 -- name: hand_back
 -- Gives the running jobs of dead replicas to others. SKIP LOCKED: a transaction
--- that is still alive holds its row until it has ended. The attempt stays
--- counted, so that a job that kills its worker ends. Mirrors River's rescue:
--- cancelled if that was asked for, discarded after the last attempt.
--- Overdue: an attempt that has outlived its own timeout by far is nobody's, such as
--- one whose fetch never reached the replica that lives on.
+-- that is still alive holds its row until it has ended. The attempt stays counted,
+-- so that a job that kills its worker ends; but a replica's end is not the job's
+-- fault, so that of the last attempt is made up for, three times. Mirrors River's
+-- rescue otherwise: cancelled if that was asked for, discarded at the end.
+-- Overdue: an attempt that has outlived its own timeout by far is nobody's.
 WITH lost AS (
-    SELECT id, attempted_by[array_upper(attempted_by, 1)] AS replica_id
-    FROM scheduler.river_job
-    WHERE state = 'running'
-      AND (attempted_by[array_upper(attempted_by, 1)] = ANY(@replica_ids::text[])
-           OR @overdue AND attempted_at < now() - interval '1 minute'
-              - coalesce((args ->> 'timeout')::bigint, 3600000000000) / 1000 * interval '1 microsecond')
+    SELECT j.id, j.attempted_by[array_upper(j.attempted_by, 1)] AS replica_id,
+           j.attempt >= j.max_attempts AND coalesce((j.metadata ->> 'river:rescue_count')::integer, 0) >= 3 AS given_up
+    FROM scheduler.river_job j
+    WHERE j.state = 'running'
+      AND (j.attempted_by[array_upper(j.attempted_by, 1)] = ANY(@replica_ids::text[])
+           AND NOT EXISTS (SELECT FROM scheduler.replicas p WHERE p.replica_id = j.attempted_by[array_upper(j.attempted_by, 1)])
+           OR @overdue AND j.attempted_at < now() - interval '1 minute'
+              - coalesce((j.args ->> 'timeout')::bigint, 3600000000000) / 1000 * interval '1 microsecond')
     FOR UPDATE SKIP LOCKED
 )
 UPDATE scheduler.river_job j
 SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
-                 WHEN j.attempt >= j.max_attempts THEN 'discarded'
+                 WHEN lost.given_up THEN 'discarded'
                  ELSE 'available' END::scheduler.river_job_state,
-    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
+    finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' OR lost.given_up THEN clock_timestamp() END,
     scheduled_at = clock_timestamp(),
+    attempt = CASE WHEN lost.given_up THEN j.attempt ELSE least(j.attempt, j.max_attempts - 1) END,
     errors = array_append(j.errors, jsonb_build_object(
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'attempt', j.attempt,
         'error', format('replica %s is gone, or does not know of the run; it was %s', lost.replica_id,
-            CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' WHEN j.attempt >= j.max_attempts THEN 'given up after its last attempt' ELSE 'handed back' END),
+            CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' WHEN lost.given_up THEN 'given up after its last attempt' ELSE 'handed back' END),
         'trace', '')),
     metadata = jsonb_set(j.metadata, '{river:rescue_count}',
         to_jsonb(coalesce((j.metadata ->> 'river:rescue_count')::integer, 0) + 1))
@@ -104,6 +107,7 @@ SELECT count(*) FILTER (WHERE pg_terminate_backend(pid))
 FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND xact_start IS NOT NULL
   AND application_name = ANY(SELECT 'scheduler worker ' || id FROM unnest(@replica_ids::text[]) AS r (id))
+  AND NOT EXISTS (SELECT FROM scheduler.replicas p WHERE application_name = 'scheduler worker ' || p.replica_id)
 
 -- name: shift_waits
 -- The clock was set back: what was to wait for a moment would wait for all of the

@@ -86,8 +86,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
      schedule or time, a wrong password, a database that is read-only or behind a
      pooler, a schema that is missing or old
   3  a replica ended as asked, and other replicas go on with what it was running
-
-A second signal ends the program at once, with 128 and the number of the signal.`,
+  128 and a signal's number: ended at once by a second signal`,
 		Example: `  scheduler dev                  # try it: a database, a replica, rows that get cleaned
   scheduler serve --migrate      # a replica
   scheduler jobs                 # what is scheduled

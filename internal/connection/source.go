@@ -2,6 +2,7 @@ package connection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -19,10 +20,18 @@ const (
 	// connection counts as dead. Without it, the kernel goes on for a quarter of an
 	// hour, and waits for up to a minute longer than the network was cut.
 	peerTimeout = 4 * time.Second
+
+	// hookTimeout bounds the hook, and spare is for hosts that have several
+	// addresses, each of which gets its time.
+	hookTimeout = 10 * time.Second
+	spare       = 10 * time.Second
 )
 
+// errHook: whoever knows how to connect did not say.
+var errHook = errors.New("BeforeConnectFunc failed")
+
 // Source says how to connect. It is asked anew for every connection, so that a
-// password, certificate or service file that was changed meanwhile is read.
+// password, a certificate or hosts that were changed meanwhile are read.
 type Source struct {
 	// URL is a connection string as libpq takes it.
 	URL string
@@ -58,8 +67,10 @@ func (s Source) Refresh(ctx context.Context, config *pgx.ConnConfig) error {
 	config.DialFunc = dialer(config.ConnectTimeout)
 	config.Tracer = traced(config.Tracer)
 	if s.BeforeConnectFunc != nil {
+		ctx, cancel := context.WithTimeout(ctx, hookTimeout)
+		defer cancel()
 		if err := s.BeforeConnectFunc(ctx, config); err != nil {
-			return fmt.Errorf("the hook before a connection: %w", err)
+			return fmt.Errorf("%w: %w; it is asked again", errHook, err)
 		}
 	}
 	return nil
@@ -68,7 +79,7 @@ func (s Source) Refresh(ctx context.Context, config *pgx.ConnConfig) error {
 // Timeout is how long the connection to all the hosts of a configuration may
 // take.
 func Timeout(config *pgx.ConnConfig) time.Duration {
-	return config.ConnectTimeout * time.Duration(1+len(config.Fallbacks))
+	return config.ConnectTimeout*time.Duration(1+len(config.Fallbacks)) + spare
 }
 
 func dialer(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {

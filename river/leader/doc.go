@@ -17,10 +17,10 @@
 //
 // # How leadership ends
 //
-// The session is closed; there is no other way of unlocking. That happens when
-// the leader leaves, when a statement or heartbeat does not come back within its
+// The session is closed: when a statement or heartbeat does not come back within its
 // deadline, and, from the server's side, when the session has been silent for
-// longer than idle_session_timeout. The leader's deadline is shorter than the
+// longer than idle_session_timeout. A leader that leaves unlocks, and keeps the session
+// for its presence lock until its runs have ended. The leader's deadline is shorter than the
 // server's timeout: a leader that is cut off knows it before another is elected.
 //
 // # Presence
@@ -28,7 +28,7 @@
 // Every lock session also holds a shared presence lock, so that pg_locks tells
 // who lives (view replicas). [Presence] is how the rest of the process learns
 // that it can no longer prove to be alive: its runs are cancelled at once, since
-// the leader hands them to others a second after the lock is gone.
+// the leader hands them to others 1.5 seconds after the lock is gone.
 //
 // # Lock keys
 //

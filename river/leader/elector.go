@@ -20,10 +20,6 @@ const (
 	// must stay below the session's idle_session_timeout of 2 s.
 	HeartbeatTimeoutDefault = time.Second
 
-	// beginRetry is the pause before a term whose record could not be written is
-	// begun again.
-	beginRetry = 200 * time.Millisecond
-
 	// rehearseWithin is the round trip up to which a rehearsal pays. A server that is
 	// farther away is better not kept waiting with dozens of them.
 	rehearseWithin = 50 * time.Millisecond
@@ -42,7 +38,7 @@ type Config struct {
 	// Statements are the statements for the scheduler's schema. Required.
 	Statements *sql.Statements
 
-	// ReplicaID identifies this process start. Required, at most 50 characters,
+	// ReplicaID identifies this process start. Required, at most 46 characters,
 	// since it travels in application_name.
 	ReplicaID string
 
@@ -52,9 +48,9 @@ type Config struct {
 	// rehearses nothing.
 	RehearseFunc func(ctx context.Context, session Session) error
 
-	// LostFunc is called when the lock session was lost, before it is connected
-	// again: other connections of the replica may have lost the same server. Nil does
-	// nothing.
+	// LostFunc is called when the lock session was lost, and again when it is back:
+	// other connections of the replica may lead to a server that is gone, or is not
+	// the primary any more. Nil does nothing.
 	LostFunc func()
 
 	// Logger is required.
@@ -62,8 +58,8 @@ type Config struct {
 }
 
 // ReplicaIDMax is the length up to which the server keeps a replica's id in
-// application_name (63 bytes with our prefix).
-const ReplicaIDMax = 50
+// application_name: 63 bytes with the longest of our prefixes, "scheduler worker ".
+const ReplicaIDMax = 46
 
 // ReplicaIDAllows says whether an id may have this character. The server keeps
 // only printable ASCII in application_name.
@@ -85,6 +81,8 @@ type Elector struct {
 	presence *Presence
 	outage   *connection.Outage
 	joined   bool
+	// kept is the session of a replica that leaves: it has given up the leader's lock.
+	kept *session
 }
 
 // New checks the configuration. It does not connect.
@@ -110,18 +108,32 @@ func (e *Elector) Presence() *Presence { return e.presence }
 
 // Run takes part in the election until ctx ends, and calls lead in each term that
 // this replica wins. It reconnects for ever, with one line in the log when the
-// session is lost and one when it is back. When it returns, the session is
-// closed: another replica leads. The presence lock is given up with it; a replica
-// that still has runs to finish calls [Elector.HoldPresence] next.
+// session is lost and one when it is back. When it returns, another replica leads.
+// The session is kept for the presence lock: call [Elector.HoldPresence] next.
 func (e *Elector) Run(ctx context.Context, lead LeadFunc) {
 	e.keepSession(ctx, func(ctx context.Context, s *session) error { return e.participate(ctx, s, lead) })
 }
 
 // HoldPresence keeps the presence lock, and nothing else, until ctx ends: for a
-// replica that leaves and still finishes its runs.
+// replica that leaves and still finishes its runs. When it returns, the session is
+// closed.
 func (e *Elector) HoldPresence(ctx context.Context) {
 	defer e.presence.lost()
+	if s := e.kept; s != nil {
+		e.kept = nil
+		err := e.hold(ctx, s)
+		s.close(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		e.presence.lost()
+		e.outage.Lost(ctx, err)
+	}
 	e.keepSession(ctx, e.hold)
+	if e.kept != nil {
+		e.kept.close(ctx)
+		e.kept = nil
+	}
 }
 
 // keepSession opens a session and uses it, again and again until ctx ends.
@@ -132,9 +144,11 @@ func (e *Elector) keepSession(ctx context.Context, use func(ctx context.Context,
 		if err == nil {
 			began := time.Now()
 			err = use(ctx, s)
-			if ctx.Err() == nil {
-				e.presence.lost()
+			if ctx.Err() != nil && !s.conn.IsClosed() && s.release(ctx) == nil {
+				e.kept = s
+				return
 			}
+			e.presence.lost()
 			s.close(ctx)
 			if time.Since(began) > connection.Quiet {
 				backoff.Reset()
@@ -143,6 +157,7 @@ func (e *Elector) keepSession(ctx context.Context, use func(ctx context.Context,
 		if ctx.Err() != nil {
 			return
 		}
+		e.presence.lost()
 		e.outage.Lost(ctx, err)
 		if e.config.LostFunc != nil {
 			e.config.LostFunc()
@@ -190,6 +205,10 @@ func (e *Elector) open(ctx context.Context) (*session, error) {
 		err = e.config.Statements.JoinFleet(openCtx, s.conn, !e.joined)
 	}
 	if err == nil {
+		// What else connected meanwhile may have found another server.
+		if e.joined && e.config.LostFunc != nil {
+			e.config.LostFunc()
+		}
 		e.joined = true
 		e.presence.gained(ctx)
 		err = s.prepare(openCtx)
@@ -264,10 +283,11 @@ func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error
 	return fmt.Errorf("term %d ended: %w", term.Number, err)
 }
 
-// begin records the term. What holds that up without ending the session, such as
-// somebody's lock on the table, is waited for: another replica would have to wait
-// as well, and the runs of this one would be interrupted for nothing.
+// begin records the term. What would hold up any replica, such as somebody's lock on
+// the table, is waited for: the runs of this one would be interrupted for nothing.
+// Whatever else is refused, another replica may be allowed.
 func (e *Elector) begin(ctx context.Context, s *session, term *Term) error {
+	var backoff connection.Backoff
 	for said := false; ctx.Err() == nil; said = true {
 		beginCtx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
 		number, now, err := e.config.Statements.BeginTerm(beginCtx, s.conn, e.config.ReplicaID)
@@ -277,13 +297,13 @@ func (e *Elector) begin(ctx context.Context, s *session, term *Term) error {
 			term.Saw(now)
 			return nil
 		}
-		if s.conn.IsClosed() || connection.IsAway(err) {
+		if s.conn.IsClosed() || !connection.IsHeldUp(err) {
 			return err
 		}
 		if !said {
 			e.config.Logger.WarnContext(ctx, "elected, but the term cannot be begun yet; trying again, nothing is enqueued meanwhile", slog.Any("error", err))
 		}
-		sleep(ctx, beginRetry)
+		backoff.Wait(ctx)
 	}
 	return nil
 }

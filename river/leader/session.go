@@ -86,7 +86,7 @@ func connect(ctx context.Context, source connection.Source, statements *sql.Stat
 		// A leader must hear at once what is asked of it; until then it does no harm.
 		err = statements.ListenWake(ctx, conn)
 	}
-	s.roundTrip = time.Since(began) / 2 // to prepare it, and to run it
+	s.roundTrip = time.Since(began)
 	if err != nil {
 		s.close(ctx)
 		return nil, nil, fmt.Errorf("prepare the lock session: %w", err)
@@ -98,7 +98,7 @@ func connect(ctx context.Context, source connection.Source, statements *sql.Stat
 // still waits: a take-over has no time for it. From far away, only what has a
 // deadline.
 func (s *session) prepare(ctx context.Context) error {
-	names := []string{"wait_for_leader_lock", "begin_term", "heartbeat"}
+	names := []string{"wait_for_leader_lock", "begin_term", "heartbeat", "release_leader_lock"}
 	if s.roundTrip <= rehearseWithin {
 		names = append(names, termStatements()...)
 	}
@@ -112,7 +112,16 @@ func termStatements() []string {
 	}
 }
 
-// close says goodbye. It is the only way in which locks are given up.
+// release gives up the leader's lock, and keeps the session with its presence lock.
+// Closing the session would do the same, but a new one takes too long to be there for
+// the runs that are still to finish.
+func (s *session) release(ctx context.Context) error {
+	ctx, cancel := withoutCancel(ctx, HeartbeatTimeoutDefault)
+	defer cancel()
+	return s.statements.ReleaseLeaderLock(ctx, s.conn)
+}
+
+// close says goodbye.
 func (s *session) close(ctx context.Context) {
 	ctx, cancel := withoutCancel(ctx, closeTimeout)
 	defer cancel()

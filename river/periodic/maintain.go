@@ -17,8 +17,10 @@ import (
 const (
 	// deadAfter is how long a replica's presence lock must be gone before its runs
 	// are handed to others: enough for one that lives to notice and to give them back
-	// itself. A frozen one's lock goes after another 2 s (idle_session_timeout).
-	deadAfter = time.Second
+	// itself, or to come back. A frozen one's lock goes after 2 s more
+	// (idle_session_timeout), one that was waiting for the leader's after 3: together
+	// that must stay below five.
+	deadAfter = 1500 * time.Millisecond
 
 	// deadRetry is the pause before what a dead replica's transactions still hold is
 	// asked for again.
@@ -64,13 +66,10 @@ func (l *lead) maintain(ctx context.Context, pulse sql.Pulse) error {
 		return nil
 	}
 	more, err := l.prune(ctx)
-	if err != nil {
-		return err
-	}
-	if !more {
+	if !more || err != nil {
 		l.nextPrune = l.term.Elapsed() + pruneInterval
 	}
-	return nil
+	return err
 }
 
 // dead lists the replicas that have runs and no presence lock for long enough.
@@ -147,6 +146,9 @@ func (l *lead) handBack(ctx context.Context, dead []string, overdue bool) error 
 // promote makes retries and scheduled jobs available whose time has come.
 func (l *lead) promote(ctx context.Context) error {
 	return l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := l.config.Statements.PlanAnew(ctx, tx); err != nil {
+			return err
+		}
 		promoted, err := l.driver.UnwrapExecutor(tx).JobSchedule(ctx, &riverdriver.JobScheduleParams{
 			Max: promoteMax, Schema: l.config.Statements.Schema(),
 		})
@@ -170,6 +172,9 @@ func (l *lead) promote(ctx context.Context) error {
 // there are more. The ledger keeps what they said.
 func (l *lead) prune(ctx context.Context) (more bool, err error) {
 	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if err := l.config.Statements.PlanAnew(ctx, tx); err != nil {
+			return err
+		}
 		now := l.term.Now()
 		deleted, err := l.driver.UnwrapExecutor(tx).JobDeleteBefore(ctx, &riverdriver.JobDeleteBeforeParams{
 			CompletedDoDelete: true, CompletedFinalizedAtHorizon: now.Add(-completedRetention),

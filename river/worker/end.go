@@ -44,11 +44,8 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		cause = fmt.Errorf("timed out after %v: %w", a.Timeout(a.riverJob), cause)
 	case ctx.Err() != nil, presence.Err() != nil:
-		if presence.Err() == nil {
-			a.left.Add(1)
-		}
 		return a.giveBack(ctx, sql.Interruption{})
-	case a.interrupted(cause) && a.interruptions() < interruptionsMax:
+	case a.broke(cause) && a.interruptions() < interruptionsMax:
 		return a.giveBack(ctx, sql.Interruption{Error: "interrupted: " + cause.Error(), Wait: a.interruptionWait()})
 	}
 	return a.fail(ctx, sql.Failure{
@@ -61,8 +58,11 @@ func (a *attempt) backoff() time.Duration {
 	if backoff := a.job.Definition().BackoffFunc; backoff != nil {
 		return max(backoff(a.riverJob.Attempt), 0)
 	}
+	// River counts the errors, of which interruptions leave some, too.
+	row := *a.riverJob.JobRow
+	row.Errors = row.Errors[:min(len(row.Errors), max(row.Attempt-1, 0))]
 	policy := &river.DefaultClientRetryPolicy{}
-	return max(time.Until(policy.NextRetry(a.riverJob.JobRow)), 0)
+	return max(time.Until(policy.NextRetry(&row)), 0)
 }
 
 func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
@@ -89,18 +89,13 @@ const (
 	interruptionWaitMax = 4 * time.Second
 )
 
-// interrupted says whether an attempt broke off because the database went away.
-// An error of the job's own dealings with others does not count, whatever it is.
-func (a *attempt) interrupted(cause error) bool {
+// broke says whether an attempt broke off because the database went away. What the
+// job has to do with others does not count, whatever error that gives.
+func (a *attempt) broke(cause error) bool {
 	if _, ok := errors.AsType[*interruptedError](cause); ok {
-		return connection.IsAway(cause)
+		return true
 	}
-	for _, conn := range []*pgx.Conn{a.conn, a.besideConn} {
-		if conn != nil && conn.IsClosed() {
-			return true
-		}
-	}
-	return isServerAway(cause)
+	return a.beside.isBroken() && !errors.Is(cause, context.DeadlineExceeded)
 }
 
 // interruptions is how often the run has broken off so.
@@ -129,7 +124,14 @@ func (a *attempt) giveBack(ctx context.Context, why sql.Interruption) error {
 	if settled && !ended {
 		return a.lost(ctx)
 	}
-	a.logger.Log(ctx, a.outageLevel(), "the run was interrupted and given back; another attempt goes on from the last committed batch",
+	if a.leaving.Load() {
+		a.left.Add(1)
+	}
+	level := a.outageLevel()
+	if why.Error == "" && why.Wait > 0 {
+		level = slog.LevelDebug // it had not begun
+	}
+	a.logger.Log(ctx, level, "the run was interrupted and given back; another attempt goes on from the last committed batch",
 		slog.String("error", why.Error), slog.Duration("wait", why.Wait))
 	return unreported{"given back"}
 }
@@ -152,6 +154,7 @@ func (a *attempt) lost(ctx context.Context) error {
 // finds the row.
 func (a *attempt) settle(ctx context.Context, store func(ctx context.Context, tx pgx.Tx) (bool, error)) (ended, settled bool) {
 	ctx = context.WithoutCancel(ctx)
+	var backoff connection.Backoff
 	for said := false; ; said = true {
 		err := a.inTxWithin(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			var err error
@@ -164,12 +167,11 @@ func (a *attempt) settle(ctx context.Context, store func(ctx context.Context, tx
 		if !said {
 			a.logger.Log(ctx, a.outageLevel(), "the end of the attempt cannot be stored yet; trying again", slog.Any("error", err))
 		}
-		timer := time.NewTimer(settleBackoff)
 		select {
 		case <-a.ending:
-			timer.Stop()
 			return false, false
-		case <-timer.C:
+		default:
+			backoff.Wait(ctx)
 		}
 	}
 }

@@ -26,16 +26,22 @@ const insertTopic = "river_insert"
 type driver struct {
 	*riverpgxv5.Driver
 
-	outage *connection.Outage
+	watch *Watch
 }
 
 // GetListener makes River's listener.
 func (d *driver) GetListener(params *riverdriver.GetListenenerParams) riverdriver.Listener {
-	return &listener{Listener: d.Driver.GetListener(params), outage: d.outage}
+	l := &listener{Listener: d.Driver.GetListener(params), outage: d.watch.outage}
+	d.watch.mu.Lock()
+	defer d.watch.mu.Unlock()
+	d.watch.relisten = l.relisten
+	return l
 }
 
 // listener is connected whenever it can be, and never tells River that it is not.
-// What may have been missed meanwhile is looked for when it is back.
+// Jobs whose notification was missed meanwhile are looked for when it is back. (A
+// request to cancel that was missed is found by the run's next batch, or by River's
+// poll.)
 type listener struct {
 	riverdriver.Listener
 
@@ -44,6 +50,39 @@ type listener struct {
 	connected bool
 	topics    []string
 	backoff   connection.Backoff
+
+	waitMu sync.Mutex
+	// interrupt ends the wait that is going on; anew says that it is to connect again.
+	interrupt context.CancelFunc
+	anew      bool
+}
+
+// relisten makes the listener connect anew.
+func (l *listener) relisten() {
+	l.waitMu.Lock()
+	defer l.waitMu.Unlock()
+	l.anew = true
+	if l.interrupt != nil {
+		l.interrupt()
+	}
+}
+
+// wait waits on the connection, until it is to connect anew.
+func (l *listener) wait(ctx context.Context) (notification *riverdriver.Notification, err error, anew bool) { //nolint:revive // the last one says what the error means
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l.waitMu.Lock()
+	l.interrupt = cancel
+	if l.anew {
+		cancel()
+	}
+	l.waitMu.Unlock()
+	notification, err = l.Listener.WaitForNotification(ctx)
+	l.waitMu.Lock()
+	defer l.waitMu.Unlock()
+	anew = l.anew && err != nil
+	l.interrupt, l.anew = nil, l.anew && err == nil
+	return notification, err, anew
 }
 
 // Connect never fails: the listener connects later.
@@ -100,11 +139,15 @@ func (l *listener) WaitForNotification(ctx context.Context) (*riverdriver.Notifi
 	defer l.mu.Unlock()
 	for {
 		if l.connected {
-			notification, err := l.Listener.WaitForNotification(ctx)
+			notification, err, anew := l.wait(ctx)
 			if err == nil || ctx.Err() != nil {
 				return notification, err
 			}
-			l.drop(ctx, err)
+			if anew {
+				l.close(ctx)
+			} else {
+				l.drop(ctx, err)
+			}
 		}
 		l.backoff.Wait(ctx)
 		if err := ctx.Err(); err != nil {
@@ -129,7 +172,7 @@ func (l *listener) connect(ctx context.Context) error {
 	}
 	for _, topic := range l.topics {
 		if err := l.Listener.Listen(ctx, topic); err != nil {
-			_ = l.Listener.Close(ctx) // it is given up
+			l.close(ctx)
 			return fmt.Errorf("listen for River's %s: %w", topic, err)
 		}
 	}
@@ -148,9 +191,16 @@ func (l *listener) use(ctx context.Context, do func() error) {
 }
 
 func (l *listener) drop(ctx context.Context, err error) {
-	l.connected = false
 	if ctx.Err() == nil {
 		l.outage.Lost(ctx, fmt.Errorf("River's listener: %w", err))
 	}
-	_ = l.Listener.Close(context.WithoutCancel(ctx)) // it does not work any more
+	l.close(ctx)
+}
+
+// close gives the connection up.
+func (l *listener) close(ctx context.Context) {
+	l.connected = false
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = l.Listener.Close(ctx) // it is not used any more
 }

@@ -39,9 +39,9 @@ const (
 	// a pooler.
 	fetchPollIntervalPollOnly = 500 * time.Millisecond
 
-	// settleBackoff is the pause before a report that could not be stored is tried
-	// again.
-	settleBackoff = 500 * time.Millisecond
+	// endingAfter is how long after the shutdown timeout the end of an attempt may still
+	// be recorded: its last batch is allowed to commit.
+	endingAfter = batchGrace + time.Second
 )
 
 // Presence says whether the replica can prove that it is alive.
@@ -97,12 +97,13 @@ type Config struct {
 type Service struct {
 	config Config
 	client *river.Client[pgx.Tx]
-	// ending is closed when the shutdown timeout is over: whatever could not be
-	// reported by then is left to the leader.
+	// ending is closed a few seconds after the shutdown timeout: whatever could not be
+	// recorded by then is left to the leader.
 	ending chan struct{}
 	known  known
-	// left counts the runs that were not finished when the replica left.
-	left atomic.Int64
+	// leaving is set when runs are to be finished; left counts those that were not.
+	leaving atomic.Bool
+	left    atomic.Int64
 }
 
 // ErrLeft: the replica had to leave runs unfinished; others go on with them.
@@ -135,7 +136,7 @@ func New(config Config) (*Service, error) {
 		poll = fetchPollIntervalPollOnly
 	}
 	var err error
-	s.client, err = river.NewClient(&driver{Driver: riverpgxv5.New(config.Pool), outage: config.Watch.outage}, &river.Config{
+	s.client, err = river.NewClient(&driver{Driver: riverpgxv5.New(config.Pool), watch: config.Watch}, &river.Config{
 		FetchCooldown:          fetchCooldown,
 		FetchOnlyKnownKinds:    true,
 		FetchPollInterval:      poll,
@@ -175,19 +176,24 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		return errors.New("River's client has stopped by itself")
 	}
+	s.leaving.Store(true)
 	softCtx, cancelSoft := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
 	defer cancelSoft()
-	err := s.client.Stop(softCtx)
-	if err == nil {
-		return nil
+	if s.client.Stop(softCtx) == nil {
+		return s.leftRuns()
 	}
 	s.config.Logger.WarnContext(ctx, "runs have not finished within the shutdown timeout; they are stopped and given to other replicas",
 		slog.Duration("shutdown_timeout", s.config.ShutdownTimeout))
-	stop := time.AfterFunc(s.config.ShutdownTimeout, func() { close(s.ending) })
+	stop := time.AfterFunc(endingAfter, func() { close(s.ending) })
 	defer stop.Stop()
 	if err := s.client.StopAndCancel(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("stop River's client: %w", err)
 	}
+	return s.leftRuns()
+}
+
+// leftRuns is the error of a replica that had to leave runs.
+func (s *Service) leftRuns() error {
 	if left := s.left.Load(); left > 0 {
 		return fmt.Errorf("%w (runs: %d)", ErrLeft, left)
 	}

@@ -8,18 +8,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/systempromptio/scheduler/internal/connection"
 )
+
+type closedKey struct{}
 
 // Watch is a tracer for the connections of the pool. It notices when the database
 // goes away and comes back, for the log, and for what was in flight then.
 type Watch struct {
 	outage *connection.Outage
 
-	mu   sync.Mutex
-	lost time.Time
+	mu       sync.Mutex
+	lost     time.Time
+	relisten func()
 }
 
 // NewWatch makes a watch. It belongs into the pool's ConnConfig.Tracer.
@@ -31,18 +33,22 @@ func NewWatch(logger *slog.Logger) *Watch {
 	}}
 }
 
-// TraceQueryStart does nothing.
-func (*Watch) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+// TraceQueryStart notes whether the connection is closed already: then what follows
+// is no loss, but a rollback after a statement that was broken off, say.
+func (*Watch) TraceQueryStart(ctx context.Context, conn *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	if conn.IsClosed() {
+		return context.WithValue(ctx, closedKey{}, true)
+	}
 	return ctx
 }
 
 // TraceQueryEnd looks at how a statement ended.
-func (w *Watch) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+func (w *Watch) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
 	switch {
 	case data.Err == nil:
 		w.outage.Well(ctx)
-	case ctx.Err() != nil:
-	case conn.IsClosed() || isServerAway(data.Err):
+	case ctx.Err() != nil, ctx.Value(closedKey{}) != nil:
+	case connection.IsAway(data.Err):
 		w.saw(ctx, data.Err)
 	}
 }
@@ -73,10 +79,15 @@ func (w *Watch) lastLost() time.Time {
 	return w.lost
 }
 
-// isServerAway says whether the server has said that it cannot be used now.
-func isServerAway(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && connection.IsAway(err)
+// Relisten makes River's listener connect anew, for it may listen to a server that is
+// not the primary any more.
+func (w *Watch) Relisten() {
+	w.mu.Lock()
+	relisten := w.relisten
+	w.mu.Unlock()
+	if relisten != nil {
+		relisten()
+	}
 }
 
 // riverLog keeps River's routine lines out of the log of a program that is not

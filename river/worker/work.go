@@ -62,7 +62,8 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	presence, err := w.config.Presence.Held(heldCtx)
 	cancelHeld()
 	if err != nil {
-		return a.giveBack(ctx, sql.Interruption{})
+		// Not at once again: nothing could be done then, either.
+		return a.giveBack(ctx, sql.Interruption{Wait: presenceLostWait})
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -70,6 +71,7 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	batchCtx, endBatches := gently(ctx, presence)
 	defer endBatches()
 	a.batchCtx = batchCtx
+	defer a.beside.end(ctx, a.logger)
 	trace, err := a.guarded(runCtx)
 	if err == nil {
 		return nil
@@ -77,9 +79,13 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	return a.end(ctx, presence, err, trace)
 }
 
-// presenceWait is shorter than the second after which the leader takes the runs of
+// presenceWait is shorter than the 1.5 s after which the leader takes the runs of
 // a replica without presence away.
 const presenceWait = 500 * time.Millisecond
+
+// presenceLostWait is the pause after which a run is handed out again that a replica
+// without presence has given back.
+const presenceLostWait = time.Second
 
 // batchGrace is how long a batch may go on that was under way when its run was to
 // stop. It holds locks for far less.
@@ -123,9 +129,7 @@ type attempt struct {
 	details  details
 	// batchCtx ends later than that of the run: see gently.
 	batchCtx context.Context //nolint:containedctx // it is the attempt's
-	// conn and besideConn are the connections of the last transaction, and of the
-	// last one beside it.
-	conn, besideConn *pgx.Conn
+	beside   besideTxs
 
 	progressMu   sync.Mutex
 	lastProgress time.Time
@@ -157,7 +161,7 @@ func (a *attempt) work(ctx context.Context) error {
 	}
 	state, err := a.config.Statements.RunState(ctx, a.config.Pool, a.id)
 	if err != nil {
-		return &interruptedError{err}
+		return ours(err)
 	}
 	if state == nil {
 		return errAttemptLost
@@ -187,7 +191,7 @@ func (a *attempt) work(ctx context.Context) error {
 		Schema:       a.config.Statements.Schema(),
 		Cursor:       a.details.Cursor,
 		Done:         a.details.Targets,
-		Beginner:     beside{a},
+		Beginner:     besideBeginner{a},
 		ProgressFunc: a.reportProgress,
 		App:          a.config.App,
 	}
@@ -303,25 +307,9 @@ func (d details) after(batch *jobs.Batch) (details, error) {
 func (a *attempt) begin(ctx context.Context, statement string) (pgx.Tx, error) {
 	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: a.config.Statements.Text(statement)})
 	if err != nil {
-		return nil, &interruptedError{fmt.Errorf("begin a transaction: %w", err)}
+		return nil, ours(fmt.Errorf("begin a transaction: %w", err))
 	}
 	return tx, nil
-}
-
-// interruptedError: the scheduler could not do its part.
-type interruptedError struct{ error }
-
-func (e *interruptedError) Unwrap() error { return e.error }
-
-// beside opens transactions beside those of the run.
-type beside struct{ attempt *attempt }
-
-func (b beside) Begin(ctx context.Context) (pgx.Tx, error) {
-	tx, err := b.attempt.begin(ctx, "begin_batch")
-	if err == nil {
-		b.attempt.besideConn = tx.Conn()
-	}
-	return tx, err
 }
 
 // inTx runs fn in a transaction and commits it if fn returns nil.
@@ -330,14 +318,13 @@ func (a *attempt) inTx(ctx context.Context, begin string, fn func(tx pgx.Tx) err
 	if err != nil {
 		return err
 	}
-	a.conn = tx.Conn()
 	// After a commit this does nothing; after a failure, the cause matters more.
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	if err := fn(tx); err != nil {
-		return err
+		return interruptionOf(ctx, tx.Conn(), err)
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("commit run %d: %w", a.id.RunID, err)
+		return interruptionOf(ctx, tx.Conn(), ours(fmt.Errorf("commit run %d: %w", a.id.RunID, err)))
 	}
 	return nil
 }
@@ -364,7 +351,7 @@ func (a *attempt) sandboxed(ctx context.Context, tx pgx.Tx, fn func(tx pgx.Tx) e
 func (a *attempt) fence(ctx context.Context, tx pgx.Tx) error {
 	inCharge, err := a.config.Statements.Fence(ctx, tx, a.id)
 	if err != nil {
-		return err
+		return ours(err)
 	}
 	if !inCharge {
 		return errAttemptLost
@@ -381,7 +368,7 @@ func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, 
 	}
 	inCharge, err := a.config.Statements.StoreProgress(ctx, tx, a.id, rows, encoded)
 	if err != nil {
-		return err
+		return ours(err)
 	}
 	if !inCharge {
 		return errAttemptLost
@@ -391,7 +378,7 @@ func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, 
 	}
 	completed, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, a.riverJob)
 	if err != nil {
-		return fmt.Errorf("complete River's job %d: %w", a.id.RiverJobID, err)
+		return ours(fmt.Errorf("complete River's job %d: %w", a.id.RiverJobID, err))
 	}
 	// JobCompleteTx does not say when the job was no longer running.
 	if completed.State != rivertype.JobStateCompleted {
