@@ -54,8 +54,9 @@ type Config struct {
 	// BeforeConnectFunc is called before each connection is made, the first ones and
 	// those after a loss, and may change its settings: a password that was issued a
 	// moment ago, say. Whatever the connection string refers to, such as a password
-	// file, is read anew by then. An error is a connection that failed: it is tried
-	// again. Nil changes nothing.
+	// file, is read anew by then. It is called by several goroutines at once, and has
+	// ten seconds. An error is a connection that failed: it is tried again. Nil changes
+	// nothing.
 	BeforeConnectFunc func(ctx context.Context, config *pgx.ConnConfig) error
 
 	// Schema is the Postgres schema of the scheduler: lower-case letters, digits and

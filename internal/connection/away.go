@@ -19,10 +19,10 @@ import (
 // and 58 (system), and 25006, read-only (PostgreSQL, appendix A).
 func IsAway(err error) bool {
 	if code := codeOf(err); code != "" {
-		switch {
-		case code == "53400":
+		switch code {
+		case "53400":
 			return false
-		case code == "25006":
+		case "25006":
 			return true
 		}
 		return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "53") || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "58")

@@ -167,11 +167,8 @@ func (a *attempt) settle(ctx context.Context, store func(ctx context.Context, tx
 		if !said {
 			a.logger.Log(ctx, a.outageLevel(), "the end of the attempt cannot be stored yet; trying again", slog.Any("error", err))
 		}
-		select {
-		case <-a.ending:
+		if backoff.Wait(a.ending); a.ending.Err() != nil {
 			return false, false
-		default:
-			backoff.Wait(ctx)
 		}
 	}
 }
@@ -182,5 +179,6 @@ const settleTimeout = 5 * time.Second
 func (a *attempt) inTxWithin(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
+	defer context.AfterFunc(a.ending, cancel)()
 	return a.inTx(ctx, "begin_batch", func(tx pgx.Tx) error { return fn(ctx, tx) })
 }

@@ -97,9 +97,10 @@ type Config struct {
 type Service struct {
 	config Config
 	client *river.Client[pgx.Tx]
-	// ending is closed a few seconds after the shutdown timeout: whatever could not be
+	// ending ends a few seconds after the shutdown timeout: whatever could not be
 	// recorded by then is left to the leader.
-	ending chan struct{}
+	ending context.Context //nolint:containedctx // it is the replica's
+	end    context.CancelFunc
 	known  known
 	// leaving is set when runs are to be finished; left counts those that were not.
 	leaving atomic.Bool
@@ -125,7 +126,8 @@ func New(config Config) (*Service, error) {
 	if config.ShutdownTimeout <= 0 {
 		config.ShutdownTimeout = ShutdownTimeoutDefault
 	}
-	s := &Service{config: config, ending: make(chan struct{}), known: known{ids: make(map[int64]int)}}
+	s := &Service{config: config, known: known{ids: make(map[int64]int)}}
+	s.ending, s.end = context.WithCancel(context.Background()) //nolint:forbidigo // no caller's context lasts that long
 
 	workers := river.NewWorkers()
 	for _, job := range config.Registry.List() {
@@ -163,6 +165,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.start(ctx); err != nil {
 		return err
 	}
+	defer s.end()
 	unknownCtx, endUnknown := context.WithCancel(context.WithoutCancel(ctx))
 	var unknown sync.WaitGroup
 	unknown.Go(func() { s.giveBackUnknown(unknownCtx) })
@@ -184,7 +187,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.config.Logger.WarnContext(ctx, "runs have not finished within the shutdown timeout; they are stopped and given to other replicas",
 		slog.Duration("shutdown_timeout", s.config.ShutdownTimeout))
-	stop := time.AfterFunc(endingAfter, func() { close(s.ending) })
+	stop := time.AfterFunc(endingAfter, s.end)
 	defer stop.Stop()
 	if err := s.client.StopAndCancel(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("stop River's client: %w", err)
