@@ -76,11 +76,10 @@ func (s *step) cut(ctx context.Context, cut fleet.Cut, d time.Duration, members 
 	if err == nil {
 		err = pause(ctx, d)
 	}
-	err = errors.Join(err, s.heal(ctx, members...))
 	if all && cut != fleet.Loss && cut != fleet.Latency {
-		s.possible() // nobody could lead meanwhile
+		s.possible() // nobody could lead until now
 	}
-	return err
+	return errors.Join(err, s.heal(ctx, members...))
 }
 
 // heal takes back what was cut; who has ended needs none.

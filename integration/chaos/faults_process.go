@@ -215,7 +215,6 @@ func (s *step) startJoined(ctx context.Context, o fleet.ReplicaOptions) error {
 }
 
 func freezeAll(ctx context.Context, s *step) error {
-	defer s.possible() // nobody can lead meanwhile
 	return s.freeze(ctx, 5*time.Second, s.alive()...)
 }
 
@@ -227,6 +226,9 @@ func (s *step) freeze(ctx context.Context, d time.Duration, members ...*member) 
 	}
 	s.struck(ctx)
 	errs = append(errs, pause(ctx, d))
+	if len(members) == len(s.alive()) {
+		s.possible() // nobody could lead until now
+	}
 	for _, m := range members {
 		if err := m.Signal(syscall.SIGCONT); err != nil && !exited(m) {
 			errs = append(errs, err)

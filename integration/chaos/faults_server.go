@@ -68,9 +68,8 @@ func pausePostgres(ctx context.Context, s *step) error {
 	if err == nil {
 		err = pause(ctx, s.between(time.Second, 8*time.Second))
 	}
-	err = errors.Join(err, tidy(ctx, server.Unpause))
 	s.possible()
-	return err
+	return errors.Join(err, tidy(ctx, server.Unpause))
 }
 
 // failover lets the standby take over. What a synchronous one has confirmed must

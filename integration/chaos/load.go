@@ -37,8 +37,8 @@ const (
 )
 
 // load is the application: it inserts, changes, reads and deletes what the jobs
-// clean, and asks for a run of mark whenever none is under way. It goes on through
-// every fault.
+// clean, and asks for a run of mark and of long whenever none is under way. It goes
+// on through every fault.
 type load struct {
 	pool *pgxpool.Pool
 	rows int
@@ -71,6 +71,7 @@ func startLoad(ctx context.Context, url func() string, rows int, seed uint64) (*
 		{10 * opPause, l.remove},
 		{churnPause, l.churn},
 		{10 * opPause, l.askMark},
+		{10 * opPause, l.askLong},
 	} {
 		rng := rand.New(rand.NewPCG(seed, 1<<48+uint64(i)))
 		l.wg.Go(func() {
@@ -142,13 +143,25 @@ func (l *load) read(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// askMark asks for a run of mark if none is under way.
-func (l *load) askMark(ctx context.Context, rng *rand.Rand) {
+// idle says whether no run of a job is under way.
+func (l *load) idle(ctx context.Context, job string) bool {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	idle, err := ask[bool](ctx, l.pool, `SELECT NOT EXISTS (SELECT FROM scheduler.job_runs
-		WHERE job_name = 'mark' AND status IN ('requested', 'waiting', 'pending', 'running', 'retrying'))`)
-	if err != nil || !idle {
+		WHERE job_name = $1 AND status IN ('requested', 'waiting', 'pending', 'running', 'retrying'))`, job)
+	return err == nil && idle
+}
+
+// askLong asks for a run that takes some seconds, in one transaction.
+func (l *load) askLong(ctx context.Context, rng *rand.Rand) {
+	if l.idle(ctx, "long") {
+		l.write(ctx, "SELECT scheduler.run_now('long', jsonb_build_object('seconds', $1::int))", 1+rng.IntN(4))
+	}
+}
+
+// askMark asks for a run of mark, with something to do.
+func (l *load) askMark(ctx context.Context, rng *rand.Rand) {
+	if !l.idle(ctx, "mark") {
 		return
 	}
 	low := rng.IntN(max(l.rows-unmarkRows, 1)) + 1

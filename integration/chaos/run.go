@@ -28,7 +28,9 @@ type step struct {
 
 // between is a duration from the seed.
 func (s *step) between(low, high time.Duration) time.Duration {
-	return low + time.Duration(s.number(int(high-low)+1))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return low + time.Duration(s.rng.Int64N(int64(high-low)+1))
 }
 
 // number is a number below n from the seed.
@@ -99,8 +101,11 @@ func run(ctx context.Context, c config) (passed bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, w.close(ctx)) }()
-	if _, err := w.settle(ctx); err != nil {
-		return gone(ctx, err), err
+	if err := w.ready(ctx); err != nil {
+		if gone(ctx, err) {
+			return true, nil
+		}
+		return false, err
 	}
 	if w.check, err = newChecker(ctx, w.admin); err != nil {
 		return false, err
@@ -115,6 +120,15 @@ func run(ctx context.Context, c config) (passed bool, err error) {
 		w.load.writes.Load(), w.load.failed.Load(), w.load.reads.Load(), w.load.longest.Round(time.Millisecond))
 	w.tellGivenUp(ctx)
 	return !slices.ContainsFunc(outcomes, outcome.failed), nil
+}
+
+// ready waits until everything is in order for the first time.
+func (w *world) ready(ctx context.Context) error {
+	found, err := w.settle(ctx)
+	if err == nil && len(found) > 0 {
+		err = fmt.Errorf("before any fault: %v; the logs:\n%v", found, w.logs(ctx))
+	}
+	return err
 }
 
 // inject makes the faults of the plan, one after the other.
