@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
@@ -113,7 +114,9 @@ func (f *failpoint) reach(conn *pgx.Conn, name, when string) {
 	}
 	fmt.Fprintf(os.Stderr, "failpoint: killed %s %s on the %s connection\n", when, name, on)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
+	// A container's first process is not killed by itself.
+	time.Sleep(time.Second)
+	os.Exit(128 + int(syscall.SIGKILL))
 }
 
 func (f *failpoint) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {

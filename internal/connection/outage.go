@@ -22,6 +22,8 @@ type Outage struct {
 	mu    sync.Mutex
 	began time.Time
 	last  time.Time
+	// well is when it was there for the first time since it was last lost.
+	well  time.Time
 	times int
 }
 
@@ -29,7 +31,7 @@ type Outage struct {
 func (o *Outage) Lost(ctx context.Context, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last = time.Now()
+	o.last, o.well = time.Now(), time.Time{}
 	o.times++
 	if o.times == 1 {
 		o.began = o.last
@@ -41,11 +43,17 @@ func (o *Outage) Lost(ctx context.Context, err error) {
 func (o *Outage) Well(ctx context.Context) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.times == 0 || time.Since(o.last) < Quiet {
+	if o.times == 0 {
+		return false
+	}
+	if o.well.IsZero() {
+		o.well = time.Now()
+	}
+	if time.Since(o.last) < Quiet {
 		return false
 	}
 	o.Logger.InfoContext(ctx, o.BackText, //nolint:sloglint // one of two
-		slog.Duration("outage", o.last.Sub(o.began).Round(time.Millisecond)), slog.Int("errors", o.times))
+		slog.Duration("outage", o.well.Sub(o.began).Round(time.Millisecond)), slog.Int("errors", o.times))
 	o.times = 0
 	return true
 }
