@@ -43,7 +43,7 @@ func failover(ctx context.Context, db *database) error {
 	}{
 		{"killed", kills, syscall.SIGKILL, []time.Duration{0}},
 		{"frozen", freezes, syscall.SIGSTOP, []time.Duration{0}},
-		{"asked to leave", stops, syscall.SIGTERM, []time.Duration{0, 3 * ms, 6 * ms, 10 * ms, 20 * ms, 50 * ms}},
+		{"asked to leave", stops, syscall.SIGTERM, []time.Duration{2 * ms, 6 * ms, 10 * ms, 20 * ms, 50 * ms}},
 	} {
 		took, err := f.takeOvers(ctx, way.rounds, way.signal, way.asks)
 		if err != nil {

@@ -98,7 +98,7 @@ func newDatabase(ctx context.Context, server *testdb.Server, name string) (*data
 	if err := errors.Join(err, conn.Close(ctx)); err != nil {
 		return nil, err
 	}
-	url := server.URL(name)
+	url := server.DirectURL(ctx, name)
 	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: quiet()}); err != nil {
 		return nil, err
 	}

@@ -122,6 +122,18 @@ func (s *Server) URL(database string) string {
 	return databaseURL(s.address, database)
 }
 
+// DirectURL is the same past docker's proxy, which every round trip pays for, where
+// this machine reaches the container itself; else it is as URL. To measure with.
+func (s *Server) DirectURL(ctx context.Context, database string) string {
+	if ip, err := s.container.ContainerIP(ctx); err == nil {
+		direct := databaseURL(net.JoinHostPort(ip, strings.TrimSuffix(postgresPort, "/tcp")), database)
+		if ping(ctx, direct) == nil {
+			return direct
+		}
+	}
+	return s.URL(database)
+}
+
 // Log is all that the server has written to its log. Each line has the name of
 // the database and of the application that it is about; [DB.Log] sorts by that.
 func (s *Server) Log(ctx context.Context) (string, error) {

@@ -249,6 +249,9 @@ func (e *Elector) rehearse(ctx context.Context, s *session) error {
 	rehearseCtx, cancel := withoutCancel(ctx, prepareTimeout)
 	defer cancel()
 	err := e.config.RehearseFunc(rehearseCtx, s.conn)
+	if err == nil {
+		err = s.release(rehearseCtx) // of nothing, yet
+	}
 	if err != nil && !s.conn.IsClosed() {
 		e.config.Logger.DebugContext(ctx, "the rehearsal failed; a take-over will be slower", slog.Any("error", err))
 		return nil

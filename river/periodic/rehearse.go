@@ -23,7 +23,7 @@ var errRehearsed = errors.New("rehearsed")
 // measured with PostgreSQL 17 on two cores, 75 ms of 92.
 func (s *Service) Rehearse(ctx context.Context, session leader.Session) error {
 	statements := s.config.Statements
-	if _, err := statements.Heartbeat(ctx, session); err != nil {
+	if _, _, err := statements.FirstPulse(ctx, session, s.declarations); err != nil {
 		return err
 	}
 	err := pgx.BeginFunc(ctx, session, func(tx pgx.Tx) error {
