@@ -45,7 +45,7 @@ func withURL(t *testing.T, databaseURL string, change func(u *url.URL, query url
 func runsThere(t *testing.T, db *testdb.DB, config scheduler.Config) {
 	t.Helper()
 	runScheduler(t, config)
-	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.leader)")
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.jobs WHERE job_name = 'yearly_hit')")
 	waitStatus(t, db, scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')"), jobs.StatusSuccess)
 }
 
@@ -234,7 +234,7 @@ func TestRotatingPassword(t *testing.T) {
 			rotate("first")
 			stop := runScheduler(t, config)
 			defer stop()
-			waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.leader)")
+			waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.leader) AND EXISTS (SELECT FROM scheduler.jobs)")
 			epoch := scalar[int64](t, db, "SELECT epoch FROM scheduler.leader")
 			// The server has the new password before the replica does.
 			exec1(t, db, "ALTER ROLE "+role+" PASSWORD 'second'")
