@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -138,8 +139,10 @@ func TestFrozenReplicasLocks(t *testing.T) {
 	t.Logf("another replica was done after %v", time.Since(begin).Round(time.Millisecond))
 	require.NoError(t, frozen.cmd.Process.Signal(syscall.SIGCONT))
 	waitValue(t, db, waitRun, int64(2), "SELECT count(*) FROM scheduler.replicas")
-	log := frozen.log(t)
-	require.Regexp(t, "(?s)the run is in other hands.*", log)
+	testdb.WaitFor(t, "the zombie says that its run is lost", waitRun, func(context.Context) (bool, any, error) {
+		log := frozen.log(t)
+		return strings.Contains(log, "the run is in other hands"), log, nil
+	})
 	frozen.stop(t)
 	require.NotRegexp(t, "(?s)run_id=[0-9]+.*in other hands.*in other hands", frozen.log(t), "a zombie says so once")
 	if n := scalar[int64](t, db, "SELECT count(*) FROM sweep_audit"); n != 1 {
