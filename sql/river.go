@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -72,11 +71,9 @@ func (s *Statements) GiveBackUnknown(ctx context.Context, tx pgx.Tx, replicaID s
 	if len(list) == 0 {
 		return 0, nil
 	}
-	var queues []string
+	queues := make([]string, 0, len(list))
 	for _, job := range list {
-		if !slices.Contains(queues, job.Queue) {
-			queues = append(queues, job.Queue)
-		}
+		queues = append(queues, job.Queue)
 	}
 	return len(list), s.NotifyInsert(ctx, tx, queues)
 }
@@ -170,7 +167,7 @@ func (s *Statements) ShiftWaits(ctx context.Context, tx pgx.Tx, step time.Durati
 }
 
 // NotifyInsert wakes River's clients that work the queues, when the transaction
-// commits.
+// commits. Postgres sends what is the same in one transaction once.
 func (s *Statements) NotifyInsert(ctx context.Context, tx pgx.Tx, queues []string) error {
 	if _, err := tx.Exec(ctx, s.Text("notify_insert"), pgx.NamedArgs{"schema": s.schema, "queues": queues}); err != nil {
 		return fmt.Errorf("wake the workers: %w", err)

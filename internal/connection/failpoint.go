@@ -19,8 +19,8 @@ import (
 
 const (
 	// failpointEnv says where the process kills itself: the connection (lock, pool
-	// or *), the statement's name or *, before or after, and the how manieth time.
-	// "lock:insert_ticks:after:1".
+	// or *), the statement's name or *, before or after it, and at which time it comes
+	// there. "lock:insert_ticks:after:1".
 	failpointEnv = "SCHEDULER_FAILPOINT"
 
 	// failpointLogEnv names a file to which every statement is written that could be

@@ -125,11 +125,9 @@ func (l *lead) handBack(ctx context.Context, dead []string, overdue bool) error 
 		if err != nil || len(handed) == 0 {
 			return err
 		}
-		queues := make([]string, 0, 1)
+		queues := make([]string, 0, len(handed))
 		for _, job := range handed {
-			if !slices.Contains(queues, job.Queue) {
-				queues = append(queues, job.Queue)
-			}
+			queues = append(queues, job.Queue)
 		}
 		return l.config.Statements.NotifyInsert(ctx, tx, queues)
 	})
@@ -155,11 +153,9 @@ func (l *lead) promote(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("promote River's jobs: %w", err)
 		}
-		queues := make([]string, 0, 1)
+		queues := make([]string, 0, len(promoted))
 		for _, job := range promoted {
-			if !slices.Contains(queues, job.Job.Queue) {
-				queues = append(queues, job.Job.Queue)
-			}
+			queues = append(queues, job.Job.Queue)
 		}
 		if len(queues) == 0 {
 			return nil
