@@ -74,6 +74,10 @@ bench: need/go image ## Measure: make bench ARGS='...'
 bench/failover: need/go image ## Measure how fast another replica takes over, beside River
 	go run ./integration/bench failover
 
+.PHONY: bench/cleanup
+bench/cleanup: need/go image ## Measure cleaning large tables, for 20 minutes: make bench/cleanup ARGS='-scale 0.05'
+	go run ./integration/bench cleanup $(ARGS)
+
 .PHONY: chaos
 chaos: need/go image ## Break things at random: make chaos ARGS='-duration 1h -seed 5'
 	go run ./integration/chaos $(ARGS)

@@ -181,9 +181,11 @@ func cutOff(ctx context.Context) (took []time.Duration, err error) {
 }
 
 func report(what string, sorted []time.Duration) {
-	const tail = 0.99
 	fmt.Printf("  %-44s p50 %9v   p99 %9v   max %9v   (%d times)\n", what+":", quantile(sorted, half).Round(100*time.Microsecond),
 		quantile(sorted, tail).Round(100*time.Microsecond), sorted[len(sorted)-1].Round(100*time.Microsecond), len(sorted))
 }
 
-const half = 0.5
+const (
+	half = 0.5
+	tail = 0.99
+)

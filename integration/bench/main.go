@@ -3,6 +3,7 @@
 //
 //	go run ./integration/bench            everything
 //	go run ./integration/bench failover   or: rest, noop
+//	go run ./integration/bench cleanup    not part of everything: it takes a while
 package main
 
 import (
@@ -39,8 +40,12 @@ func mainCode() int {
 	switch url := os.Getenv(replicaEnv); {
 	case url != "" && os.Getenv(rivalEnv) != "":
 		err = runRival(ctx, url)
+	case url != "" && os.Getenv(cleanerEnv) != "":
+		err = runCleaner(ctx, url)
 	case url != "":
 		err = runReplica(ctx, url)
+	case len(os.Args) > 1 && os.Args[1] == "cleanup":
+		err = runCleanup(ctx, os.Args[2:])
 	default:
 		err = run(ctx, os.Args[1:])
 	}

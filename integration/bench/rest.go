@@ -45,19 +45,19 @@ func rest(ctx context.Context, db *database) error {
 	fmt.Printf("\nat rest: 3 replicas, %v\n", restTime)
 	fmt.Printf("  %.2f statements/s and %.1f connections a replica, on average\n", float64(after-before)/elapsed/3, float64(connections)/3)
 	for id, cmd := range f.replicas {
-		fmt.Printf("  %s: resident memory %s\n", id, residentMemory(cmd.Process.Pid))
+		fmt.Printf("  %s: resident memory %s\n", id, memory(cmd.Process.Pid, "VmRSS"))
 	}
 	return nil
 }
 
-// residentMemory reads VmRSS, on Linux.
-func residentMemory(pid int) string {
+// memory reads a field of a process's status, such as VmRSS, on Linux.
+func memory(pid int, field string) string {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return "unknown"
 	}
 	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
 			return strings.TrimSpace(value)
 		}
 	}

@@ -1,0 +1,1 @@
+SELECT scheduler.run_now(@job)

@@ -1,0 +1,11 @@
+DELETE FROM user_contexts
+WHERE context_id IN (
+    SELECT c.context_id FROM user_contexts c
+    WHERE c.created_at < now() - interval '24 hours'
+      AND NOT EXISTS (SELECT FROM task_messages m WHERE m.context_id = c.context_id)
+      AND NOT EXISTS (SELECT FROM agent_tasks t JOIN task_messages m ON m.task_id = t.task_id WHERE t.context_id = c.context_id)
+      AND NOT EXISTS (SELECT FROM mcp_tool_executions e WHERE e.context_id = c.context_id)
+      AND NOT EXISTS (SELECT FROM governance_decisions d WHERE d.context_id = c.context_id)
+      AND NOT (c.kind = 'cli_session' AND c.session_id IS NOT NULL)
+    ORDER BY c.context_id
+    LIMIT 1000)

@@ -1,0 +1,1 @@
+DELETE FROM logs WHERE "timestamp" < now() - interval '30 days'
