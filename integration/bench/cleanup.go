@@ -101,7 +101,7 @@ func runCleanup(ctx context.Context, args []string) (err error) {
 			return fmt.Errorf("%s: %w", scenarioNothing, err)
 		}
 	}
-	b.progress("done")
+	b.progressf("done")
 	return nil
 }
 
@@ -141,8 +141,8 @@ func (b *cleanupBench) onServer(ctx context.Context, f func(conn *pgx.Conn) erro
 	return errors.Join(f(conn), conn.Close(context.WithoutCancel(ctx)))
 }
 
-// progress tells on standard error what goes on.
-func (b *cleanupBench) progress(format string, args ...any) {
+// progressf tells on standard error what goes on.
+func (b *cleanupBench) progressf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(b.begin).Seconds(), fmt.Sprintf(format, args...))
 }
 

@@ -20,7 +20,7 @@ const template = "cleanup_template"
 // fill makes the template: the scheduler's schema, the platform's tables, and the
 // scenario's rows in them.
 func (b *cleanupBench) fill(ctx context.Context, s scenario) error {
-	b.progress("%s: fill the tables", s.name)
+	b.progressf("%s: fill the tables", s.name)
 	db, err := newDatabase(ctx, b.server, template)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (b *cleanupBench) fill(ctx context.Context, s scenario) error {
 		return fmt.Errorf("fill the tables: %w", err)
 	}
 
-	b.progress("%s: build %d indexes", s.name, len(indexes))
+	b.progressf("%s: build %d indexes", s.name, len(indexes))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(2)
 	for _, index := range indexes {

@@ -23,7 +23,7 @@ func (b *cleanupBench) nothing(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.drop(context.WithoutCancel(ctx), template)) }()
 	const name = "cleanup_copy"
 	defer func() { err = errors.Join(err, b.drop(context.WithoutCancel(ctx), name)) }()
-	b.progress("%s: measure", s.name)
+	b.progressf("%s: measure", s.name)
 	db, err := b.restore(ctx, s, name)
 	if err != nil {
 		return err

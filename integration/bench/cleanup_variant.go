@@ -161,7 +161,7 @@ func (b *cleanupBench) runScenario(ctx context.Context, full scenario) (err erro
 	var all []figures
 	var alone time.Duration
 	for _, v := range variants() {
-		b.progress("%s: %s", s.name, v.name)
+		b.progressf("%s: %s", s.name, v.name)
 		f, err := b.measure(ctx, s, v, time.Duration(naiveLimit*float64(alone)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", v.name, err)
@@ -170,7 +170,7 @@ func (b *cleanupBench) runScenario(ctx context.Context, full scenario) (err erro
 			alone = f.took
 		}
 		all = append(all, f)
-		b.progress("%s: %s: %.1f s", s.name, v.name, f.took.Seconds())
+		b.progressf("%s: %s: %.1f s", s.name, v.name, f.took.Seconds())
 	}
 	printScenario(s, all, alone)
 	return nil
