@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/systempromptio/scheduler"
@@ -19,9 +19,16 @@ import (
 // its log.
 const cleanerEnv = "SCHEDULER_BENCH_CLEANER_LOG"
 
-// attributeHeld is the attribute of the log's records that says for how long a batch
-// held its locks, as a duration. An engine that does not say so gives no figures.
-const attributeHeld = "held"
+// heldRecord is a record of the log that says for how long the batches of a target
+// held their locks. An engine that does not say so gives no figures.
+type heldRecord struct {
+	Message string        `json:"msg"`
+	Target  string        `json:"target"`
+	Batches int           `json:"batches"`
+	P50     time.Duration `json:"held_p50"`
+	P99     time.Duration `json:"held_p99"`
+	Max     time.Duration `json:"held_max"`
+}
 
 // runCleaner is the life of a replica with the built-in jobs. None of their schedules
 // comes due: runs are asked for.
@@ -45,8 +52,8 @@ func runCleaner(ctx context.Context, url string) (err error) {
 	return s.Run(ctx)
 }
 
-// heldTimes reads from a replica's log for how long batches held their locks, sorted.
-func heldTimes(logFile string) (held []time.Duration, err error) {
+// readHeld reads from a replica's log for how long batches held their locks.
+func readHeld(logFile string) (notes []string, err error) {
 	file, err := os.Open(logFile)
 	if err != nil {
 		return nil, err
@@ -55,14 +62,12 @@ func heldTimes(logFile string) (held []time.Duration, err error) {
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var record map[string]any
-		if json.Unmarshal(lines.Bytes(), &record) != nil {
-			continue // the last line may be half written
-		}
-		if nanoseconds, ok := record[attributeHeld].(float64); ok {
-			held = append(held, time.Duration(nanoseconds))
+		var r heldRecord
+		// The last line may be half written.
+		if json.Unmarshal(lines.Bytes(), &r) == nil && r.Message == "cleaned" && r.Max > 0 {
+			notes = append(notes, fmt.Sprintf("%d batches of %s held locks for p50 %s, p99 %s, at most %s ms",
+				r.Batches, r.Target, milliseconds(r.P50), milliseconds(r.P99), milliseconds(r.Max)))
 		}
 	}
-	slices.Sort(held)
-	return held, lines.Err()
+	return notes, lines.Err()
 }

@@ -108,10 +108,8 @@ func cleanByJob(ctx context.Context, c *cleaning) error {
 		return err
 	}
 	c.note = fmt.Sprintf("scheduler: %d rows in %d batches, peak memory of the replica %s", run.Rows, run.Batches, c.peakMemory())
-	held, err := heldTimes(c.logFile)
-	if err == nil && len(held) > 0 {
-		c.note += fmt.Sprintf(", locks held p50 %s, p99 %s ms", milliseconds(quantile(held, half)), milliseconds(quantile(held, tail)))
-	}
+	held, err := readHeld(c.logFile)
+	c.note = strings.Join(append([]string{c.note}, held...), "; ")
 	return err
 }
 
