@@ -28,20 +28,23 @@ const (
 	// StatusMissed: not enqueued, because it could not be decided when it was due; see
 	// the run's reason.
 	StatusMissed Status = "missed"
+	// StatusBlocked: ended before it changed anything, because a bound would have been
+	// passed; see the run's error.
+	StatusBlocked Status = "blocked"
 )
 
 // Statuses lists every status, in the order of a run's life.
 func Statuses() []Status {
 	return []Status{
 		StatusRequested, StatusScheduled, StatusWaiting, StatusPending, StatusRunning, StatusRetrying,
-		StatusSuccess, StatusFailed, StatusCancelled, StatusSkipped, StatusMissed,
+		StatusSuccess, StatusFailed, StatusCancelled, StatusSkipped, StatusMissed, StatusBlocked,
 	}
 }
 
 // Ended says that a run in this status will not change any more.
 func (s Status) Ended() bool {
 	switch s {
-	case StatusSuccess, StatusFailed, StatusCancelled, StatusSkipped, StatusMissed:
+	case StatusSuccess, StatusFailed, StatusCancelled, StatusSkipped, StatusMissed, StatusBlocked:
 		return true
 	case StatusRequested, StatusScheduled, StatusWaiting, StatusPending, StatusRunning, StatusRetrying:
 		return false

@@ -146,7 +146,7 @@ func agendaText(entry scheduler.AgendaEntry) string {
 		text += ", waits for a worker"
 	case jobs.StatusRetrying:
 		text += ", another attempt after one that failed"
-	case jobs.StatusRunning, jobs.StatusSuccess, jobs.StatusFailed, jobs.StatusCancelled, jobs.StatusSkipped, jobs.StatusMissed:
+	case jobs.StatusRunning, jobs.StatusSuccess, jobs.StatusFailed, jobs.StatusCancelled, jobs.StatusSkipped, jobs.StatusMissed, jobs.StatusBlocked:
 		text += ", " + entry.Status // the agenda has none
 	}
 	if entry.RequestedBy != nil {
