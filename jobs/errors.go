@@ -25,6 +25,10 @@ var (
 	// ErrAppValue: the application's value does not have the type that a job asked
 	// for.
 	ErrAppValue = errors.New("application value of the wrong type")
+
+	// ErrBlocked: a run has stopped before it changed anything, because a bound would
+	// have been passed. See [Blocked].
+	ErrBlocked = errors.New("blocked")
 )
 
 // ParameterError names the parameter that was refused. errors.Is with
@@ -69,3 +73,26 @@ func IsPermanent(err error) bool {
 	var permanent *permanentError
 	return errors.As(err, &permanent)
 }
+
+type blockedError struct{ err error }
+
+func (e *blockedError) Error() string { return e.err.Error() }
+
+func (e *blockedError) Unwrap() error { return e.err }
+
+// Is makes errors.Is with [ErrBlocked] hold.
+func (*blockedError) Is(target error) bool { return target == ErrBlocked }
+
+// Blocked marks an error that says: the run has stopped before it changed anything,
+// because a bound would have been passed. The run ends at once, in
+// [StatusBlocked], with the error's text for the operator; another attempt would find
+// the same. Blocked(nil) is nil.
+func Blocked(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &blockedError{err: err}
+}
+
+// IsBlocked says whether err, or an error that it wraps, was marked with [Blocked].
+func IsBlocked(err error) bool { return errors.Is(err, ErrBlocked) }

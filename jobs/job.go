@@ -104,7 +104,7 @@ type TxJob interface {
 	// longer prove that it is alive.
 	//
 	// An error fails the attempt, which is tried again later; wrap it with
-	// [Permanent] to give up at once.
+	// [Permanent] to give up at once, or with [Blocked] if a bound would be passed.
 	Run(ctx context.Context, run *Run) (Result, error)
 }
 
@@ -134,7 +134,8 @@ type Batches interface {
 // by reading that would take too long inside the batch's transaction.
 type Preparer interface {
 	// Prepare runs before each Next, outside any transaction, and without a lock
-	// on the run's record.
+	// on the run's record. Before the first Next is the place to return an error
+	// that is marked with [Blocked].
 	Prepare(ctx context.Context) error
 }
 

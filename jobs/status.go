@@ -29,7 +29,8 @@ const (
 	// the run's reason.
 	StatusMissed Status = "missed"
 	// StatusBlocked: ended before it changed anything, because a bound would have been
-	// passed; see the run's error.
+	// passed; see the run's error and
+	// [Blocked].
 	StatusBlocked Status = "blocked"
 )
 

@@ -100,6 +100,9 @@ type Failure struct {
 	Trace string
 	// Permanent: no other attempt is made.
 	Permanent bool
+	// Blocked: the run has stopped before it changed anything, and no other attempt is
+	// made.
+	Blocked bool
 	// Cancelled: it was ended on request, and no other attempt is made.
 	Cancelled bool
 	// Backoff is the wait before the next attempt.
@@ -111,7 +114,7 @@ type Failure struct {
 func (s *Statements) FailAttempt(ctx context.Context, tx pgx.Tx, attempt Attempt, failure Failure) (state string, ended bool, err error) {
 	args := attempt.args()
 	args["error"], args["trace"] = storable(failure.Error), storable(failure.Trace)
-	args["permanent"], args["cancelled"], args["backoff"] = failure.Permanent, failure.Cancelled, failure.Backoff
+	args["permanent"], args["blocked"], args["cancelled"], args["backoff"] = failure.Permanent, failure.Blocked, failure.Cancelled, failure.Backoff
 	state, ended, err = s.endAttempt(ctx, tx, "fail_attempt", args)
 	if err != nil {
 		return "", false, fmt.Errorf("record the failure of attempt %d of run %d: %w", attempt.Attempt, attempt.RunID, err)

@@ -49,16 +49,19 @@ RETURNING j.queue, j.state::text AS state
 
 -- name: fail_attempt
 -- Ends a failed attempt: tried again after the backoff, by the database's clock,
--- or ended. River's own report would check neither attempt nor replica.
+-- or ended. River's own report would check neither attempt nor replica. River has no
+-- state for what is blocked: it is discarded, and the ledger's trigger is told which
+-- attempt was.
 UPDATE scheduler.river_job j
 SET state = CASE WHEN @cancelled OR j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
-                 WHEN @permanent OR j.attempt >= j.max_attempts THEN 'discarded'
+                 WHEN @permanent OR @blocked OR j.attempt >= j.max_attempts THEN 'discarded'
                  ELSE 'retryable' END::scheduler.river_job_state,
-    finalized_at = CASE WHEN @cancelled OR j.metadata ? 'cancel_attempted_at' OR @permanent OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
+    finalized_at = CASE WHEN @cancelled OR j.metadata ? 'cancel_attempted_at' OR @permanent OR @blocked OR j.attempt >= j.max_attempts THEN clock_timestamp() END,
     scheduled_at = clock_timestamp() + @backoff::interval,
     errors = array_append(j.errors, jsonb_build_object(
         'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'attempt', j.attempt, 'error', @error::text, 'trace', @trace::text))
+        'attempt', j.attempt, 'error', @error::text, 'trace', @trace::text)),
+    metadata = CASE WHEN @blocked THEN jsonb_set(j.metadata, '{scheduler:blocked}', to_jsonb(j.attempt)) ELSE j.metadata - 'scheduler:blocked' END
 WHERE j.id = @river_job_id AND j.state = 'running' AND j.attempt = @attempt
   AND j.attempted_by[array_upper(j.attempted_by, 1)] = @replica_id AND j.attempted_at = @attempted_at
 RETURNING j.queue, j.state::text AS state

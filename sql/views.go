@@ -13,34 +13,37 @@ import (
 // JobRow is a row of the view jobs, with the policies of scheduled_jobs. Its JSON
 // has the columns' names; durations are in seconds.
 type JobRow struct {
-	JobName        string          `json:"job_name"`
-	State          string          `json:"state"`
-	Schedule       string          `json:"schedule"`
-	Timezone       string          `json:"timezone"`
-	NextRun        *time.Time      `json:"next_run"`
-	LastRun        *time.Time      `json:"last_run"`
-	LastStatus     *string         `json:"last_status"`
-	LastDuration   *float64        `json:"last_duration"`
-	LastRows       *int64          `json:"last_rows"`
-	LastError      *string         `json:"last_error"`
-	RunCount       int64           `json:"run_count"`
-	DryRun         bool            `json:"dry_run"`
-	PausedAt       *time.Time      `json:"paused_at"`
-	PausedBy       *string         `json:"paused_by"`
-	PausedReason   *string         `json:"paused_reason"`
-	Problem        *string         `json:"problem"`
-	Description    string          `json:"description"`
-	Parameters     json.RawMessage `json:"parameters"`
-	Overlap        string          `json:"overlap"`
-	CatchUp        string          `json:"catch_up"`
-	CatchUpLimit   int             `json:"catch_up_limit"`
-	CatchUpMaxAge  *float64        `json:"catch_up_max_age"`
-	Timeout        float64         `json:"timeout"`
-	MaxAttempts    int             `json:"max_attempts"`
-	Registered     bool            `json:"registered"`
-	Enabled        bool            `json:"enabled"`
-	LastTick       *time.Time      `json:"last_tick"`
-	ParameterSpecs json.RawMessage `json:"parameter_specs"`
+	JobName      string     `json:"job_name"`
+	State        string     `json:"state"`
+	Schedule     string     `json:"schedule"`
+	Timezone     string     `json:"timezone"`
+	NextRun      *time.Time `json:"next_run"`
+	LastRun      *time.Time `json:"last_run"`
+	LastStatus   *string    `json:"last_status"`
+	LastDuration *float64   `json:"last_duration"`
+	LastRows     *int64     `json:"last_rows"`
+	LastError    *string    `json:"last_error"`
+	RunCount     int64      `json:"run_count"`
+	DryRun       bool       `json:"dry_run"`
+	PausedAt     *time.Time `json:"paused_at"`
+	PausedBy     *string    `json:"paused_by"`
+	PausedReason *string    `json:"paused_reason"`
+	// Problem says what somebody has to look at; ScheduleProblem is set if it is that
+	// the schedule set last is not in force.
+	Problem         *string         `json:"problem"`
+	ScheduleProblem *string         `json:"-"`
+	Description     string          `json:"description"`
+	Parameters      json.RawMessage `json:"parameters"`
+	Overlap         string          `json:"overlap"`
+	CatchUp         string          `json:"catch_up"`
+	CatchUpLimit    int             `json:"catch_up_limit"`
+	CatchUpMaxAge   *float64        `json:"catch_up_max_age"`
+	Timeout         float64         `json:"timeout"`
+	MaxAttempts     int             `json:"max_attempts"`
+	Registered      bool            `json:"registered"`
+	Enabled         bool            `json:"enabled"`
+	LastTick        *time.Time      `json:"last_tick"`
+	ParameterSpecs  json.RawMessage `json:"parameter_specs"`
 	// ScheduleOverride is what operators have set over DeclaredSchedule; Schedule is
 	// the one in force.
 	ScheduleOverride *string `json:"schedule_override"`
@@ -241,6 +244,7 @@ type BackfillRow struct {
 	Cancelled int64   `json:"cancelled"`
 	Skipped   int64   `json:"skipped"`
 	Error     *string `json:"error"`
+	Blocked   int64   `json:"blocked"`
 }
 
 // ListBackfills reads backfills, newest first; an id other than 0 reads that one.

@@ -4,7 +4,7 @@
 -- name: list_jobs
 SELECT j.job_name, j.state, j.schedule, j.timezone, j.next_run, j.last_run, j.last_status,
        extract(epoch FROM j.last_duration)::double precision AS last_duration, j.last_rows, j.last_error, j.run_count, j.dry_run,
-       j.paused_at, j.paused_by, j.paused_reason, j.problem, j.description, j.parameters,
+       j.paused_at, j.paused_by, j.paused_reason, j.problem, s.problem AS schedule_problem, j.description, j.parameters,
        s.overlap, s.catch_up, s.catch_up_limit, extract(epoch FROM s.catch_up_max_age)::double precision AS catch_up_max_age,
        extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs,
        d.schedule_override, d.schedule AS declared_schedule
@@ -66,7 +66,7 @@ SELECT scheduler.backfill(@job_name, @from_tick, @to_tick, @run_limit, @again, @
 
 -- name: list_backfills
 SELECT id, job_name, from_tick, to_tick, run_limit, again, dry_run, requested_by, requested_at, decided_at, status,
-       runs, left_out, remaining, waiting, working, success, failed, cancelled, skipped, error
+       runs, left_out, remaining, waiting, working, success, failed, cancelled, skipped, error, blocked
 FROM scheduler.backfills
 WHERE @id = 0 OR id = @id
 LIMIT @max

@@ -224,7 +224,7 @@ func unsuccessful(b scheduler.Backfill) string {
 	for _, part := range []struct {
 		count int64
 		name  string
-	}{{b.Failed, "failed"}, {b.Cancelled, "cancelled"}, {b.Skipped, "skipped"}} {
+	}{{b.Failed, "failed"}, {b.Blocked, "blocked"}, {b.Cancelled, "cancelled"}, {b.Skipped, "skipped"}} {
 		if part.count > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", part.count, part.name))
 		}

@@ -29,7 +29,7 @@ type jobDetails struct {
 func details(job scheduler.Job, now time.Time) (jobDetails, error) {
 	d := jobDetails{Job: job, NextTicks: []time.Time{}, UnfinishedRuns: []int64{}}
 	ticks, err := scheduler.NextTicks(job, now, nextTicks)
-	if err != nil && job.Problem == nil {
+	if err != nil && job.ScheduleProblem == nil {
 		return d, err
 	}
 	for _, tick := range ticks {

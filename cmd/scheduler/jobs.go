@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 func (a *app) jobsCommand() *cobra.Command {
@@ -102,7 +103,7 @@ func remarks(job scheduler.Job, state scheduler.State, now time.Time) []string {
 	if job.Problem != nil {
 		list = append(list, "has a problem: "+*job.Problem)
 	}
-	if job.LastError != nil {
+	if job.LastError != nil && (job.LastStatus == nil || *job.LastStatus != string(jobs.StatusBlocked) || job.ScheduleProblem != nil) {
 		list = append(list, "went wrong the last time: "+firstLine(*job.LastError, 200))
 	}
 	return list

@@ -170,6 +170,8 @@ func TestRunText(t *testing.T) {
 	require.EqualError(t, failure(run), "run 7 of j: failed: broken…")
 	run.Reason = &reason
 	require.EqualError(t, failure(run), "run 7 of j: failed: broken…", "the reason is why it was begun")
+	run.Status = "blocked"
+	require.EqualError(t, failure(run), "run 7 of j: blocked: broken…")
 	run.Status = "cancelled"
 	require.EqualError(t, failure(run), "run 7 of j: cancelled: the run before had not ended", "the error is an earlier attempt's")
 	run.Status, run.Reason, run.Error = "cancelled", nil, nil

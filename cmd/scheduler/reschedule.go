@@ -77,8 +77,8 @@ func (a *app) reschedule(ctx context.Context, client *scheduler.Client, name, ex
 	if err != nil {
 		return fmt.Errorf("job %q is rescheduled, but its next ticks cannot be shown: %w", name, a.explain(ctx, err))
 	}
-	if job.Problem != nil {
-		return fmt.Errorf("job %q is rescheduled, but the leader cannot read it: %s; until then it follows %q", name, *job.Problem, job.Schedule)
+	if job.ScheduleProblem != nil {
+		return fmt.Errorf("job %q is rescheduled, but the leader cannot read it: %s; until then it follows %q", name, *job.ScheduleProblem, job.Schedule)
 	}
 	now, err := client.Now(ctx)
 	if err != nil {
@@ -105,7 +105,7 @@ func (a *app) reschedule(ctx context.Context, client *scheduler.Client, name, ex
 func (a *app) awaitPlan(ctx context.Context, client *scheduler.Client, name, waits string) (job scheduler.Job, err error) {
 	planned := func() (bool, error) {
 		job, err = client.Job(ctx, name)
-		return job.NextRun != nil || job.Problem != nil || job.State != "active", err
+		return job.NextRun != nil || job.ScheduleProblem != nil || job.State != "active", err
 	}
 	if nobody, err := a.saysNobodyLeads(ctx, client, "%s", waits); nobody || err != nil {
 		if err == nil {

@@ -47,7 +47,7 @@ nobody leads at that time, it is run as soon as a replica does. Until then "sche
 cancel" takes it back. A job that is paused at that time is not run.
 
 With --wait, the progress is shown on standard error and the result on standard
-output; the exit code is 1 if the run failed, was cancelled or skipped. Without it
+output; the exit code is 1 if the run failed, was blocked, cancelled or skipped. Without it
 the exit code says only that the run was asked for.`,
 		Example: `  scheduler run cleanup_inactive_sessions --wait
   scheduler run cleanup_empty_contexts --param retention_hours=48 --dry-run --wait
@@ -179,7 +179,7 @@ func failure(run scheduler.Run) error {
 	}
 	err := fmt.Errorf("run %d of %s: %s", run.ID, run.JobName, run.Status)
 	// The reason of a failed run may be why it was begun at all.
-	failed := run.Status == string(jobs.StatusFailed)
+	failed := run.Status == string(jobs.StatusFailed) || run.Status == string(jobs.StatusBlocked)
 	switch {
 	case run.Error != nil && (failed || run.Reason == nil):
 		err = fmt.Errorf("%w: %s", err, firstLine(*run.Error, 500))

@@ -49,7 +49,7 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 		return a.giveBack(ctx, sql.Interruption{Error: "interrupted: " + cause.Error(), Wait: a.interruptionWait()})
 	}
 	return a.fail(ctx, sql.Failure{
-		Error: cause.Error(), Trace: trace, Permanent: jobs.IsPermanent(cause), Backoff: a.backoff(),
+		Error: cause.Error(), Trace: trace, Permanent: jobs.IsPermanent(cause), Blocked: jobs.IsBlocked(cause), Backoff: a.backoff(),
 	})
 }
 
@@ -73,6 +73,11 @@ func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
 	})
 	if settled && !ended {
 		return a.lost(ctx)
+	}
+	if failure.Blocked {
+		a.logger.WarnContext(ctx, "the run is blocked: a bound would be passed; it has ended before it changed anything",
+			slog.String("error", failure.Error), slog.String("river_state", state))
+		return unreported{failure.Error}
 	}
 	a.logger.ErrorContext(ctx, "the attempt failed", slog.String("error", failure.Error), slog.String("river_state", state),
 		slog.Duration("backoff", failure.Backoff), slog.String("trace", failure.Trace))

@@ -10,11 +10,11 @@ FULL JOIN (SELECT * FROM scheduler.river_job WHERE jsonb_typeof(args -> 'run_id'
        ON j.id = r.river_job_id AND (j.args ->> 'run_id')::bigint = r.id
 WHERE CASE
     WHEN r.id IS NULL THEN true
-    WHEN j.id IS NULL THEN r.status NOT IN ('success', 'failed', 'cancelled')
+    WHEN j.id IS NULL THEN r.status NOT IN ('success', 'failed', 'cancelled', 'blocked')
     ELSE r.attempt <> j.attempt OR r.status <> CASE j.state::text
         WHEN 'running' THEN 'running'
         WHEN 'completed' THEN 'success'
-        WHEN 'discarded' THEN 'failed'
+        WHEN 'discarded' THEN CASE WHEN j.metadata -> 'scheduler:blocked' = to_jsonb(j.attempt) THEN 'blocked' ELSE 'failed' END
         WHEN 'cancelled' THEN 'cancelled'
         WHEN 'retryable' THEN 'retrying'
         -- Available again: after a failure, or because its replica left.
