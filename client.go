@@ -28,6 +28,8 @@ type (
 	Replica = sql.ReplicaRow
 	// RunFilter selects runs.
 	RunFilter = sql.RunFilter
+	// Rollout is what a target of a job in rollout would have lost so far.
+	Rollout = sql.RolloutRow
 	// State says whether the whole scheduler is paused.
 	State = sql.StateRow
 	// Backfill is a backfill as the view backfills shows it.
@@ -160,6 +162,19 @@ func NextTicks(job Job, after time.Time, n int) ([]time.Time, error) {
 
 // listLimitDefault is how much a list holds where nothing else is said.
 const listLimitDefault = 50
+
+// Rollouts reads what the jobs in rollout would have changed so far, or the named one;
+// an empty name means all.
+func (c *Client) Rollouts(ctx context.Context, jobName string) ([]Rollout, error) {
+	return c.statements.ListRollouts(ctx, c.pool, jobName)
+}
+
+// EndRollout ends a job's rollout before its time: its scheduled runs are real from
+// now on. The error wraps jobs.ErrUnknownJob, or
+// [ErrJobNotRunnable] if the job is not in rollout.
+func (c *Client) EndRollout(ctx context.Context, jobName string) error {
+	return translate(c.statements.EndDryRun(ctx, c.pool, jobName))
+}
 
 // Runs lists runs, newest first. A limit of zero or less means 50.
 func (c *Client) Runs(ctx context.Context, filter RunFilter) ([]Run, error) {

@@ -141,6 +141,10 @@ type JobConfig struct {
 	// DryRun makes scheduled runs report and change nothing. Nil leaves
 	// Config.DryRun.
 	DryRun *bool
+	// DryRunFor makes the job's scheduled runs dry runs until so long after it was first
+	// declared with it, by the database's clock: what it would do is in the view rollout.
+	// Runs that are asked for are not affected. Zero means no such time.
+	DryRunFor time.Duration
 }
 
 // ConfigError is one thing that [New] refuses. errors.As finds each of several
@@ -313,6 +317,9 @@ func (j JobConfig) validate(registry *jobs.Registry) []error {
 	if j.Timeout < 0 {
 		refuse("timeout", fmt.Errorf("is %v, must be positive", j.Timeout))
 	}
+	if j.DryRunFor < 0 {
+		refuse("dry_run_for", fmt.Errorf("is %v, must not be negative", j.DryRunFor))
+	}
 	if j.MaxAttempts < 0 || j.MaxAttempts > 32767 {
 		refuse("max_attempts", fmt.Errorf("is %d, must be between 1 and 32767", j.MaxAttempts))
 	}
@@ -346,6 +353,7 @@ func (c Config) declare(definition jobs.Definition, job JobConfig) periodic.Decl
 		Timeout:       cmp.Or(job.Timeout, definition.Timeout, jobs.TimeoutDefault),
 		MaxAttempts:   cmp.Or(job.MaxAttempts, definition.MaxAttempts, jobs.MaxAttemptsDefault),
 		DryRun:        orElse(job.DryRun, c.DryRun),
+		DryRunFor:     job.DryRunFor,
 		Parameters:    job.Parameters,
 	}
 }

@@ -1,3 +1,5 @@
+DROP FUNCTION end_dry_run(text);
+DROP VIEW rollout;
 DROP VIEW job_stats;
 DROP VIEW backfills;
 DROP VIEW jobs;
@@ -65,6 +67,13 @@ UPDATE job_runs SET status = 'failed', reason = 'blocked' WHERE status = 'blocke
 ALTER TABLE job_runs
     DROP CONSTRAINT job_runs_status,
     ADD CONSTRAINT job_runs_status CHECK (status IN ('requested', 'scheduled', 'waiting', 'pending', 'running', 'retrying', 'success', 'failed', 'cancelled', 'skipped', 'missed'));
+
+-- Its check and its index go with it.
+ALTER TABLE job_definitions
+    DROP COLUMN dry_run_end_told,
+    DROP COLUMN dry_run_ended_by,
+    DROP COLUMN dry_run_until,
+    DROP COLUMN dry_run_from;
 
 DROP TABLE archived_rows;
 

@@ -1,5 +1,5 @@
--- Runs that are blocked, an archive of deleted rows, and a more compact working set
--- of the cleanups.
+-- Runs that are blocked, an archive of deleted rows, a more compact working set of the
+-- cleanups, and jobs whose runs are dry for a while after they were declared.
 
 -- All locks first, and without a circle: replicas and readers of the views take them
 -- in different orders. Nobody waits for this for longer than the timeout.
@@ -52,6 +52,18 @@ COMMENT ON COLUMN archived_rows.target IS 'The target of the run, as in its deta
 COMMENT ON COLUMN archived_rows.table_name IS 'The table that the row was in.';
 COMMENT ON COLUMN archived_rows.archived_at IS 'When the transaction that deleted the row began, by the database''s clock.';
 COMMENT ON COLUMN archived_rows.row IS 'The row, as to_jsonb() gives it.';
+
+-- A job in rollout: its scheduled runs are dry runs until dry_run_until.
+ALTER TABLE job_definitions
+    -- When it was first declared with dry_run_for.
+    ADD COLUMN dry_run_from timestamptz,
+    ADD COLUMN dry_run_until timestamptz,
+    -- Who ended it before its time.
+    ADD COLUMN dry_run_ended_by text,
+    -- The leader has said in its log that it is over.
+    ADD COLUMN dry_run_end_told boolean NOT NULL DEFAULT true,
+    ADD CHECK ((dry_run_from IS NULL) = (dry_run_until IS NULL));
+CREATE INDEX job_definitions_rollout ON job_definitions (dry_run_until) WHERE NOT dry_run_end_told;
 
 -- One more status: blocked, ended before it changed anything, because a bound would
 -- have been passed.
@@ -176,7 +188,9 @@ SELECT s.job_name,
        -- The newest run stands for what an operator has to look at.
        coalesce(s.problem, CASE WHEN s.last_status = 'blocked' THEN 'blocked: ' || split_part(coalesce(s.last_error, ''), E'\n', 1) END) AS problem,
        s.description,
-       s.parameters
+       s.parameters,
+       -- Null: the job is not in rollout.
+       CASE WHEN d.dry_run_until > clock_timestamp() THEN d.dry_run_until END AS dry_run_until
 FROM scheduled_jobs s
 JOIN job_definitions d ON d.id = s.id
 LEFT JOIN LATERAL (
@@ -247,6 +261,59 @@ FROM job_definitions d
 LEFT JOIN job_runs r ON r.job_name = d.job_name
 GROUP BY d.job_name
 ORDER BY d.job_name;
+
+CREATE VIEW rollout AS
+SELECT d.job_name,
+       d.dry_run_from,
+       d.dry_run_until,
+       n.dry_runs,
+       n.blocked,
+       n.failed,
+       n.last_run,
+       t.target,
+       t.min_rows,
+       t.max_rows,
+       t.last_rows
+FROM job_definitions d
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE r.status = 'success') AS dry_runs,
+           count(*) FILTER (WHERE r.status = 'blocked') AS blocked,
+           count(*) FILTER (WHERE r.status = 'failed') AS failed,
+           max(r.started_at) AS last_run
+    FROM job_runs r
+    WHERE r.job_name = d.job_name AND r.dry_run AND r.trigger IN ('schedule', 'bootstrap') AND r.started_at >= d.dry_run_from
+) n
+LEFT JOIN LATERAL (
+    SELECT e.target, min(e.rows) AS min_rows, max(e.rows) AS max_rows, (array_agg(e.rows ORDER BY e.started_at DESC, e.id DESC))[1] AS last_rows
+    FROM (
+        SELECT r.id, r.started_at, nullif(x.key, '') AS target, coalesce((x.value ->> 'rows')::bigint, 0) AS rows
+        FROM job_runs r
+        CROSS JOIN LATERAL jsonb_each(coalesce(nullif(r.details -> 'targets', '{}'), jsonb_build_object('', jsonb_build_object('rows', r.rows_affected)))) x
+        WHERE r.job_name = d.job_name AND r.dry_run AND r.trigger IN ('schedule', 'bootstrap') AND r.started_at >= d.dry_run_from
+          AND r.status = 'success'
+    ) e
+    GROUP BY e.target
+) t ON true
+WHERE d.dry_run_until > clock_timestamp()
+ORDER BY d.job_name, t.target;
+COMMENT ON VIEW rollout IS 'Jobs whose scheduled runs are dry runs until dry_run_until, a row for each target: what those runs would have changed so far, the least, the most and the last. dry_runs counts those that succeeded. target is null for a job that names none, or that has not run yet.';
+
+CREATE FUNCTION end_dry_run(job_name text) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(end_dry_run.job_name);
+BEGIN
+    UPDATE job_definitions d SET dry_run_until = clock_timestamp(), dry_run_ended_by = session_user
+    WHERE d.id = job.id AND d.dry_run_until > clock_timestamp();
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'job "%" is not in rollout', job.job_name USING ERRCODE = 'SC003',
+            HINT = 'The view rollout lists the jobs that are. A job is, for as long as dry_run_for says, since it was first declared with it.';
+    END IF;
+    PERFORM wake_leader();
+END;
+$$;
+COMMENT ON FUNCTION end_dry_run(text) IS 'Ends a job''s rollout before its time: its scheduled runs are real from now on. Declaring the job again does not begin it anew.';
 
 -- What has really run: a migration and this line commit together, unlike the table
 -- of migrations. Replicas of older versions still work: of a chunk they find no row,

@@ -20,10 +20,13 @@ type Declaration struct {
 	CatchUp      string `json:"catch_up"`
 	CatchUpLimit int    `json:"catch_up_limit"`
 	// CatchUpMaxAge is nil for ticks of any age.
-	CatchUpMaxAge  *time.Duration  `json:"catch_up_max_age"`
-	Timeout        time.Duration   `json:"timeout"`
-	MaxAttempts    int             `json:"max_attempts"`
-	DryRun         bool            `json:"dry_run"`
+	CatchUpMaxAge *time.Duration `json:"catch_up_max_age"`
+	Timeout       time.Duration  `json:"timeout"`
+	MaxAttempts   int            `json:"max_attempts"`
+	DryRun        bool           `json:"dry_run"`
+	// DryRunFor is nil for no rollout. Then it is not in the JSON either, so that what
+	// older versions have declared is still the same.
+	DryRunFor      *time.Duration  `json:"dry_run_for,omitempty"`
 	Parameters     json.RawMessage `json:"parameters"`
 	ParameterSpecs json.RawMessage `json:"parameter_specs"`
 	// Declared is the whole of it, to tell whether anything changed.
@@ -66,7 +69,7 @@ func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations [
 			"job_name": d.JobName, "description": d.Description, "schedule": d.Schedule, "timezone": d.TimeZone,
 			"enabled": d.Enabled, "overlap": d.Overlap, "catch_up": d.CatchUp, "catch_up_limit": d.CatchUpLimit,
 			"catch_up_max_age": d.CatchUpMaxAge, "timeout": d.Timeout,
-			"max_attempts": d.MaxAttempts, "dry_run": d.DryRun, "parameters": d.Parameters,
+			"max_attempts": d.MaxAttempts, "dry_run": d.DryRun, "dry_run_for": d.DryRunFor, "parameters": d.Parameters,
 			"parameter_specs": d.ParameterSpecs, "declared": d.Declared,
 		})
 	}
@@ -90,6 +93,20 @@ func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations [
 		return nil, fmt.Errorf("declare the jobs: %w", err)
 	}
 	return gone, nil
+}
+
+// EndedRollout is a job whose scheduled runs are real from now on.
+type EndedRollout struct {
+	JobName string
+	// EndedAt is nil if the job is declared without a rollout now.
+	EndedAt *time.Time
+	// EndedBy is empty if its time is over.
+	EndedBy string
+}
+
+// EndRollouts marks the rollouts that are over as told, and returns them.
+func (s *Statements) EndRollouts(ctx context.Context, tx pgx.Tx) ([]EndedRollout, error) {
+	return collect[EndedRollout](ctx, tx, "read the rollouts that are over", s.Text("end_rollouts"), pgx.NamedArgs{})
 }
 
 // JobToPlan is a job that may run and has no planned run, or that was changed.

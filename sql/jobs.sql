@@ -17,10 +17,11 @@ SELECT NOT EXISTS (
 -- what was changed by SQL since stays. What operators set is never touched.
 INSERT INTO scheduler.job_definitions AS d
     (job_name, description, schedule, timezone, enabled, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run,
-     parameters, parameter_specs, declared)
+     parameters, parameter_specs, declared, dry_run_from, dry_run_until, dry_run_end_told)
 SELECT @job_name::text, @description::text, @schedule::text, @timezone::text, @enabled::boolean, @overlap::text, @catch_up::text,
        @catch_up_limit::integer, @catch_up_max_age::interval, @timeout::interval, @max_attempts::integer, @dry_run::boolean,
-       @parameters::jsonb, @parameter_specs::jsonb, @declared::jsonb
+       @parameters::jsonb, @parameter_specs::jsonb, @declared::jsonb,
+       CASE WHEN @dry_run_for::interval IS NOT NULL THEN now() END, now() + @dry_run_for::interval, @dry_run_for::interval IS NULL
 -- Asked before the row is locked: an operator's open transaction on a job must
 -- not hold up a leader that has nothing to write.
 WHERE NOT EXISTS (SELECT FROM scheduler.job_definitions s WHERE s.job_name = @job_name::text AND s.registered AND s.declared = @declared::jsonb)
@@ -30,7 +31,29 @@ ON CONFLICT (job_name) DO UPDATE SET
     catch_up_limit = excluded.catch_up_limit, catch_up_max_age = excluded.catch_up_max_age,
     timeout = excluded.timeout, max_attempts = excluded.max_attempts, dry_run = excluded.dry_run,
     parameters = excluded.parameters, parameter_specs = excluded.parameter_specs,
-    declared = excluded.declared, registered = true
+    declared = excluded.declared, registered = true,
+    -- A rollout begins when the job is first declared with one, and not again unless it
+    -- was declared without one. One that somebody has ended stays ended.
+    dry_run_from = CASE WHEN @dry_run_for::interval IS NOT NULL THEN coalesce(d.dry_run_from, now()) END,
+    dry_run_until = CASE WHEN @dry_run_for::interval IS NULL THEN NULL
+                         WHEN d.dry_run_ended_by IS NOT NULL THEN d.dry_run_until
+                         ELSE coalesce(d.dry_run_from, now()) + @dry_run_for::interval END,
+    dry_run_ended_by = CASE WHEN @dry_run_for::interval IS NOT NULL THEN d.dry_run_ended_by END,
+    dry_run_end_told = d.dry_run_end_told
+        AND (@dry_run_for::interval IS NULL OR d.dry_run_ended_by IS NOT NULL OR coalesce(d.dry_run_from, now()) + @dry_run_for::interval <= now())
+
+-- name: end_rollouts
+-- Those that the leader has not told of yet. A job that somebody has locked is told of
+-- later.
+UPDATE scheduler.job_definitions d SET dry_run_end_told = true
+FROM (
+    SELECT id FROM scheduler.job_definitions
+    WHERE NOT dry_run_end_told AND (dry_run_until IS NULL OR dry_run_until <= now())
+    ORDER BY job_name
+    FOR NO KEY UPDATE SKIP LOCKED
+) over
+WHERE d.id = over.id
+RETURNING d.job_name, d.dry_run_until AS ended_at, coalesce(d.dry_run_ended_by, '') AS ended_by
 
 -- name: unregister_jobs
 UPDATE scheduler.job_definitions SET registered = false
@@ -127,7 +150,7 @@ FROM unplanned WHERE next_run <= plan_from
 -- policies ask about.
 SELECT d.job_name, scheduler.schedule_in_force(d) AS schedule, scheduler.timezone_in_force(d) AS timezone,
        d.overlap, d.catch_up, d.catch_up_limit, d.catch_up_max_age, d.timeout, d.max_attempts,
-       d.dry_run, d.parameters, d.next_run, now() AS now, d.paused_at IS NOT NULL AS paused, d.enabled,
+       d.dry_run OR coalesce(d.dry_run_until > now(), false) AS dry_run, d.parameters, d.next_run, now() AS now, d.paused_at IS NOT NULL AS paused, d.enabled,
        EXISTS (SELECT FROM scheduler.job_runs r
                WHERE r.job_name = d.job_name AND r.status IN ('pending', 'running', 'retrying')) AS unfinished,
        EXISTS (SELECT FROM scheduler.job_runs r

@@ -169,6 +169,8 @@ type Pulse struct {
 	Waiting bool
 	// Backfill says that somebody asked for one.
 	Backfill bool
+	// RolloutOver says that a job's rollout is over, and that nobody has told so.
+	RolloutOver bool
 }
 
 // Heartbeat proves that the session lives and reads the state that the leader

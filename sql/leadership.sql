@@ -72,4 +72,6 @@ SELECT now() AS now,
        EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'requested')
        OR EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'scheduled' AND tick <= now()) AS requested,
        EXISTS (SELECT FROM scheduler.job_runs WHERE status = 'waiting') AS waiting,
-       EXISTS (SELECT FROM scheduler.backfill_requests WHERE decided_at IS NULL) AS backfill
+       EXISTS (SELECT FROM scheduler.backfill_requests WHERE decided_at IS NULL) AS backfill,
+       EXISTS (SELECT FROM scheduler.job_definitions
+               WHERE NOT dry_run_end_told AND (dry_run_until IS NULL OR dry_run_until <= now())) AS rollout_over

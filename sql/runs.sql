@@ -65,7 +65,7 @@ WITH due AS (
     UPDATE scheduler.leadership SET bootstrap_due = false WHERE bootstrap_due RETURNING true
 )
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, dry_run)
-SELECT d.job_name, clock_timestamp(), 'bootstrap', 'requested', d.dry_run
+SELECT d.job_name, clock_timestamp(), 'bootstrap', 'requested', d.dry_run OR coalesce(d.dry_run_until > now(), false)
 FROM scheduler.job_definitions d
 WHERE d.job_name = ANY(@job_names::text[]) AND d.registered AND d.enabled AND d.paused_at IS NULL AND EXISTS (SELECT FROM due)
 ORDER BY array_position(@job_names::text[], d.job_name)

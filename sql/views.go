@@ -48,6 +48,34 @@ type JobRow struct {
 	// the one in force.
 	ScheduleOverride *string `json:"schedule_override"`
 	DeclaredSchedule string  `json:"declared_schedule"`
+	// DryRunUntil is set while the job is in rollout.
+	DryRunUntil *time.Time `json:"dry_run_until"`
+}
+
+// RolloutRow is a row of the view rollout: what a target would have lost so far, or
+// what a job that names none would have changed.
+type RolloutRow struct {
+	JobName     string     `json:"job_name"`
+	DryRunFrom  time.Time  `json:"dry_run_from"`
+	DryRunUntil time.Time  `json:"dry_run_until"`
+	DryRuns     int64      `json:"dry_runs"`
+	Blocked     int64      `json:"blocked"`
+	Failed      int64      `json:"failed"`
+	LastRun     *time.Time `json:"last_run"`
+	Target      *string    `json:"target"`
+	MinRows     *int64     `json:"min_rows"`
+	MaxRows     *int64     `json:"max_rows"`
+	LastRows    *int64     `json:"last_rows"`
+}
+
+// ListRollouts reads the jobs in rollout, or the named one.
+func (s *Statements) ListRollouts(ctx context.Context, db Querier, jobName string) ([]RolloutRow, error) {
+	return collect[RolloutRow](ctx, db, "list the rollouts", s.Text("list_rollouts"), pgx.NamedArgs{"job_name": jobName})
+}
+
+// EndDryRun ends a job's rollout.
+func (s *Statements) EndDryRun(ctx context.Context, db Querier, jobName string) error {
+	return do(ctx, db, "end the rollout", s.Text("end_dry_run"), pgx.NamedArgs{"job_name": jobName})
 }
 
 // RunRow is a row of the view runs. Its JSON has the columns' names; the duration

@@ -7,7 +7,7 @@ SELECT j.job_name, j.state, j.schedule, j.timezone, j.next_run, j.last_run, j.la
        j.paused_at, j.paused_by, j.paused_reason, j.problem, s.problem AS schedule_problem, j.description, j.parameters,
        s.overlap, s.catch_up, s.catch_up_limit, extract(epoch FROM s.catch_up_max_age)::double precision AS catch_up_max_age,
        extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs,
-       d.schedule_override, d.schedule AS declared_schedule
+       d.schedule_override, d.schedule AS declared_schedule, j.dry_run_until
 FROM scheduler.jobs j
 JOIN scheduler.scheduled_jobs s USING (job_name)
 JOIN scheduler.job_definitions d USING (job_name)
@@ -57,6 +57,14 @@ SELECT scheduler.resume_scheduler()
 
 -- name: get_scheduler_state
 SELECT paused_at, paused_by, paused_reason, disabled_at FROM scheduler.scheduler_state
+
+-- name: list_rollouts
+SELECT job_name, dry_run_from, dry_run_until, dry_runs, blocked, failed, last_run, target, min_rows, max_rows, last_rows
+FROM scheduler.rollout
+WHERE @job_name = '' OR job_name = @job_name
+
+-- name: end_dry_run
+SELECT scheduler.end_dry_run(@job_name)
 
 -- name: reschedule_job
 SELECT scheduler.reschedule_job(@job_name, @schedule)

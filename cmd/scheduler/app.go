@@ -109,7 +109,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
 		a.jobsCommand(), a.jobCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.cancelCommand(),
-		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.backfillCommand(), a.backfillsCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.rolloutCommand(), a.backfillCommand(), a.backfillsCommand(),
 		a.leaderCommand(), a.replicasCommand(), a.nextCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	return root

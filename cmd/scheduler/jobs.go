@@ -84,8 +84,11 @@ func (a *app) writeNotes(notes []string) {
 }
 
 func stateText(job scheduler.Job) string {
-	if job.DryRun {
+	switch {
+	case job.DryRun:
 		return job.State + ", dry run"
+	case job.DryRunUntil != nil:
+		return job.State + ", in rollout"
 	}
 	return job.State
 }
@@ -99,6 +102,10 @@ func remarks(job scheduler.Job, state scheduler.State, now time.Time) []string {
 	}
 	if !job.Registered {
 		list = append(list, "is not registered: its code is gone from the running version, or its module is not imported")
+	}
+	if job.DryRunUntil != nil {
+		list = append(list, fmt.Sprintf("is in rollout: scheduled runs are dry until %s; see what they would change with: scheduler rollout %s",
+			timeText(job.DryRunUntil, now), job.JobName))
 	}
 	if job.Problem != nil {
 		list = append(list, "has a problem: "+*job.Problem)

@@ -187,6 +187,12 @@ func decodeScalar(node *yaml.Node, target any, enum []string, otherwise string) 
 			return fmt.Errorf(`must be a duration such as "90s" or "1h30m", not %s`, describe(node))
 		}
 		return setPositiveDuration(target, d, otherwise)
+	case *durationOrOff:
+		d, err := time.ParseDuration(node.Value)
+		if !is("!!str") && !is("!!int") || err != nil || d < 0 {
+			return fmt.Errorf(`must be a duration such as "168h", or 0 for none, not %s`, describe(node))
+		}
+		*target = durationOrOff(d)
 	case *slog.Level:
 		return target.UnmarshalText([]byte(node.Value))
 	default:

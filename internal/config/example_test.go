@@ -129,7 +129,7 @@ func TestExampleUncommented(t *testing.T) {
 	content, err := os.ReadFile(examplePath)
 	require.NoError(t, err)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
-	require.Len(t, commented.FindAll(content, -1), 5)
+	require.Len(t, commented.FindAll(content, -1), 6)
 	path := write(t, commented.ReplaceAllString(string(content), "$1$2"))
 	settings, err := config.Load(config.Source{Path: path})
 	require.NoError(t, err)
@@ -138,6 +138,7 @@ func TestExampleUncommented(t *testing.T) {
 	require.Equal(t, "Europe/Berlin", settings.Scheduler.Jobs[0].TimeZone)
 	require.Equal(t, 24*time.Hour, settings.Scheduler.Jobs[0].CatchUpMaxAge)
 	require.True(t, *settings.Scheduler.Jobs[0].DryRun)
+	require.Equal(t, 7*24*time.Hour, settings.Scheduler.Jobs[0].DryRunFor)
 }
 
 // Whatever the root package lets a program configure, a file can say, but for what

@@ -145,6 +145,7 @@ func JobFields() []JobField {
 		{Name: "timeout", target: func(j *scheduler.JobConfig) any { return &j.Timeout }},
 		{Name: "max_attempts", target: func(j *scheduler.JobConfig) any { return &j.MaxAttempts }},
 		{Name: "dry_run", target: func(j *scheduler.JobConfig) any { return &j.DryRun }},
+		{Name: "dry_run_for", target: func(j *scheduler.JobConfig) any { return (*durationOrOff)(&j.DryRunFor) }},
 	}
 }
 
@@ -236,6 +237,9 @@ func (f Field) parse(text string, s *Settings) error {
 	}
 	return nil
 }
+
+// durationOrOff is a duration of which zero means that there is none.
+type durationOrOff time.Duration
 
 // A zero would mean the default, which is not what somebody writes it for.
 

@@ -43,7 +43,7 @@ func refusals(t *testing.T, err error, path string) []string {
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
 	const fields = "the configuration has: database_url, leader_database_url, schema, enabled, timezone, dry_run, max_workers, shutdown_timeout, bootstrap_jobs, migrate, log_level, log_format, jobs"
-	const jobFields = "a job has: name, enabled, schedule, timezone, parameters, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run"
+	const jobFields = "a job has: name, enabled, schedule, timezone, parameters, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run, dry_run_for"
 	const registered = "registered are: cleanup_empty_contexts, cleanup_inactive_sessions, cleanup_job_runs, database_cleanup"
 	tests := []struct {
 		name, file string
@@ -67,6 +67,10 @@ func TestBadFiles(t *testing.T) {
 		{"bad durations", "shutdown_timeout: 5\njobs:\n  - name: database_cleanup\n    timeout: soon\n", []string{
 			`c.yaml:1:19: shutdown_timeout: must be a duration such as "90s" or "1h30m", not the number 5`,
 			`c.yaml:4:14: timeout: must be a duration such as "90s" or "1h30m", not "soon"`,
+		}},
+		{"bad rollout", "jobs:\n  - name: database_cleanup\n    dry_run_for: 7d\n  - name: cleanup_job_runs\n    dry_run_for: -1h\n", []string{
+			`c.yaml:3:18: dry_run_for: must be a duration such as "168h", or 0 for none, not "7d"`,
+			`c.yaml:5:18: dry_run_for: must be a duration such as "168h", or 0 for none, not "-1h"`,
 		}},
 		{"bad time zones", "timezone: Mars/Olympus\njobs:\n  - name: database_cleanup\n    timezone: Local\n", []string{
 			`c.yaml:1:11: timezone: time zone "Mars/Olympus" is unknown`,
@@ -412,4 +416,14 @@ func TestLogSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, slog.LevelDebug, settings.LogLevel)
 	require.Equal(t, config.LogFormatJSON, settings.LogFormat)
+}
+
+// Zero is how a rollout is switched off, unlike elsewhere.
+func TestNoRollout(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"0", "0s", `"0"`} {
+		settings, err := config.Load(config.Source{Path: write(t, "jobs:\n  - name: database_cleanup\n    dry_run_for: "+text+"\n")})
+		require.NoError(t, err, text)
+		require.Zero(t, settings.Scheduler.Jobs[0].DryRunFor)
+	}
 }

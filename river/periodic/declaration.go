@@ -30,6 +30,9 @@ type Declaration struct {
 	MaxAttempts int
 	// DryRun makes scheduled runs report and change nothing.
 	DryRun bool
+	// DryRunFor is how long after it was first declared so the job's scheduled runs are
+	// dry runs; zero: not at all.
+	DryRunFor time.Duration
 	// Parameters are those that the deployment sets; the definition's defaults are
 	// not among them.
 	Parameters map[string]any
@@ -70,6 +73,9 @@ func (d Declaration) statement() (sql.Declaration, error) {
 	}
 	if d.CatchUpMaxAge > 0 {
 		statement.CatchUpMaxAge = &d.CatchUpMaxAge
+	}
+	if d.DryRunFor > 0 {
+		statement.DryRunFor = &d.DryRunFor
 	}
 	statement.Declared, err = json.Marshal(statement)
 	if err != nil {

@@ -217,6 +217,7 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 		{pulse.Requested, l.decideRequested},
 		{pulse.Backfill, l.decideBackfill},
 		{pulse.Waiting, l.decideWaiting},
+		{pulse.RolloutOver, l.endRollouts},
 	}
 	if !l.declared {
 		// Until what is in force has been written, nothing is decided: an older
@@ -246,6 +247,33 @@ func (l *lead) act(ctx context.Context, pulse sql.Pulse) (acted bool, err error)
 		}
 	}
 	return acted, errors.Join(append(errs, l.maintain(ctx, pulse))...)
+}
+
+// endRollouts tells of the jobs whose scheduled runs are real from now on. It changes
+// nothing that is next.
+func (l *lead) endRollouts(ctx context.Context) (bool, error) {
+	var ended []sql.EndedRollout
+	err := l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		var err error
+		ended, err = l.config.Statements.EndRollouts(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, rollout := range ended {
+		attributes := []any{slog.String("job", rollout.JobName)}
+		switch {
+		case rollout.EndedAt == nil:
+			attributes = append(attributes, slog.String("why", "it is declared without dry_run_for"))
+		case rollout.EndedBy != "":
+			attributes = append(attributes, slog.String("why", "ended by "+rollout.EndedBy), slog.Time("ended_at", *rollout.EndedAt))
+		default:
+			attributes = append(attributes, slog.String("why", "its time is over"), slog.Time("ended_at", *rollout.EndedAt))
+		}
+		l.config.Logger.InfoContext(ctx, "a job's rollout is over: its scheduled runs are not dry runs any more", attributes...)
+	}
+	return false, nil
 }
 
 // declare writes the registry and the configuration in force.
