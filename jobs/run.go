@@ -83,6 +83,11 @@ type Progress struct {
 	Total int64 `json:"total,omitempty"`
 	// Message is one line for people.
 	Message string `json:"message,omitempty"`
+	// Rate is the number of rows a second, lately, and SecondsLeft the time that the rest
+	// will take at that rate. The worker fills them in for a [BatchJob], from the batches
+	// that it has seen in this attempt and from [Batch.Total]; zero if unknown.
+	Rate        float64 `json:"rows_per_second,omitempty"`
+	SecondsLeft float64 `json:"seconds_left,omitempty"`
 }
 
 // Progress reports how far the run is. It is cheap to call often: reports that

@@ -2,6 +2,7 @@ DROP FUNCTION end_dry_run(text);
 DROP VIEW rollout;
 DROP VIEW job_stats;
 DROP VIEW backfills;
+DROP VIEW runs;
 DROP VIEW jobs;
 DROP VIEW scheduled_jobs;
 
@@ -153,6 +154,51 @@ LEFT JOIN LATERAL (
 ) newest ON true
 ORDER BY s.job_name;
 COMMENT ON VIEW jobs IS 'Every job: whether it runs, by which schedule, when next, and how the last run went. problem says why the schedule set last is not in force.';
+
+CREATE VIEW runs AS
+SELECT r.id,
+       r.job_name,
+       r.tick,
+       r.trigger,
+       r.status,
+       CASE r.reason
+           WHEN 'overlap' THEN 'the run before had not ended'
+           WHEN 'queued' THEN CASE WHEN r.status = 'waiting' THEN 'waits for the run before to end' ELSE 'waited for the run before to end' END
+           WHEN 'superseded' THEN 'a newer run took its place'
+           WHEN 'outage' THEN 'nobody led when these ticks were due'
+           WHEN 'late' THEN 'the leader came too late to them: the job''s row was locked, the server slow, or its clock set forward'
+           WHEN 'catch_up' THEN 'made up for, in line'
+           WHEN 'catch_up_limit' THEN 'too many ticks were missed to make up for all; see catch_up_limit'
+           WHEN 'catch_up_max_age' THEN 'too old to be made up for; see catch_up_max_age'
+           WHEN 'backfill' THEN 'in line of a backfill'
+           WHEN 'scheduler_disabled' THEN 'the scheduler is disabled by its configuration'
+           WHEN 'river_job_deleted' THEN 'its row was deleted from river_job'
+           WHEN 'rescheduled' THEN 'the schedule was changed when this tick was due'
+           WHEN 'paused' THEN 'the job was paused'
+           WHEN 'disabled' THEN 'the job was disabled when this tick was due'
+           WHEN 'unregistered' THEN 'the leader does not know the job'
+           ELSE r.reason
+       END AS reason,
+       r.attempt,
+       r.replica_id,
+       r.started_at,
+       r.finished_at,
+       CASE WHEN r.started_at IS NOT NULL THEN coalesce(r.finished_at, clock_timestamp()) - r.started_at END AS duration,
+       r.rows_affected,
+       r.dry_run,
+       r.details -> 'targets' AS targets,
+       r.details ->> 'message' AS message,
+       r.error,
+       r.missed_count,
+       r.last_missed_tick,
+       r.requested_by,
+       r.parameters,
+       r.river_job_id,
+       r.leader_epoch,
+       r.backfill_id
+FROM job_runs r
+ORDER BY r.id DESC;
+COMMENT ON VIEW runs IS 'The ledger for people, newest first.';
 
 CREATE VIEW backfills AS
 SELECT b.id,

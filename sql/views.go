@@ -104,6 +104,12 @@ type RunRow struct {
 	RiverJobID     *int64          `json:"river_job_id"`
 	LeaderEpoch    *int64          `json:"leader_epoch"`
 	BackfillID     *int64          `json:"backfill_id"`
+	// These are of a run that runs.
+	ProgressDone    *int64   `json:"progress_done"`
+	ProgressTotal   *int64   `json:"progress_total"`
+	RowsPerSecond   *float64 `json:"rows_per_second"`
+	SecondsLeft     *float64 `json:"seconds_left"`
+	ProgressMessage *string  `json:"progress_message"`
 	// Progress is only read by GetRun.
 	Progress json.RawMessage `json:"progress,omitempty" db:"progress"`
 }

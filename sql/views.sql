@@ -16,7 +16,8 @@ ORDER BY j.job_name
 
 -- name: list_runs
 SELECT id, job_name, tick, trigger, status, reason, attempt, replica_id, started_at, finished_at, extract(epoch FROM duration)::double precision AS duration,
-       rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch, backfill_id
+       rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch, backfill_id,
+       progress_done, progress_total, rows_per_second, seconds_left, progress_message
 FROM scheduler.runs
 WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status) AND (@backfill_id = 0 OR backfill_id = @backfill_id)
 LIMIT @max
@@ -24,6 +25,7 @@ LIMIT @max
 -- name: get_run
 SELECT r.id, r.job_name, r.tick, r.trigger, r.status, r.reason, r.attempt, r.replica_id, r.started_at, r.finished_at, extract(epoch FROM r.duration)::double precision AS duration,
        r.rows_affected, r.dry_run, r.targets, r.message, r.error, r.missed_count, r.last_missed_tick, r.requested_by, r.parameters, r.river_job_id, r.leader_epoch, r.backfill_id,
+       r.progress_done, r.progress_total, r.rows_per_second, r.seconds_left, r.progress_message,
        d.details -> 'progress' AS progress
 FROM scheduler.runs r JOIN scheduler.job_runs d USING (id)
 WHERE r.id = @id

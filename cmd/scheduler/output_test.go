@@ -149,6 +149,11 @@ func TestProgress(t *testing.T) {
 	report(newProgress(&out, true))
 	require.Equal(t, "\r\x1b[Krun 7 of j: running\r\x1b[Krun 7 of j: running, 1 row\r\x1b[Krun 7 of j: running, 5 of 10 rows (50 %), half\r\x1b[K", out.String())
 
+	run.Progress = []byte(`{"done": 5, "total": 10, "message": "5 rows affected", "rows_per_second": 0.25, "seconds_left": 19.3}`)
+	require.Equal(t, "run 7 of j: running, 5 of 10 rows (50 %), 0.2 rows/s, about 20s left", progressText(run))
+	run.Progress = []byte(`{"done": 5, "message": "pass 2", "rows_per_second": 1234.5}`)
+	require.Equal(t, "run 7 of j: running, 5 rows, 1234 rows/s, pass 2", progressText(run))
+
 	problem := "no such table"
 	run.Status, run.Attempt, run.Error, run.Progress = "retrying", 2, &problem, nil
 	require.Equal(t, "run 7 of j: retrying, attempt 2: no such table", progressText(run))
@@ -200,6 +205,13 @@ func TestRemark(t *testing.T) {
 	require.Equal(t, "asked for by ops; backfill 3; in line of a backfill", remark(run))
 	run.Status = "success"
 	require.Equal(t, "backfill 3; in line of a backfill", remark(run))
+
+	done, total, rate, left, message := int64(5), int64(10), 50.0, 3700.0, "pass 2"
+	run = scheduler.Run{
+		ID: 7, JobName: "j", Status: "running", Message: &message,
+		ProgressDone: &done, ProgressTotal: &total, RowsPerSecond: &rate, SecondsLeft: &left, ProgressMessage: &message,
+	}
+	require.Equal(t, "5 of 10 rows (50 %), 50 rows/s, about 1h1m left, pass 2", remark(run))
 }
 
 func TestCatchUpText(t *testing.T) {

@@ -241,14 +241,20 @@ func messageText(run scheduler.Run) string {
 	if run.Message == nil {
 		return ""
 	}
-	if run.RowsAffected != nil {
-		for _, form := range []string{"%d rows affected", "%d rows would be affected"} { // package retention
-			if *run.Message == fmt.Sprintf(form, *run.RowsAffected) {
-				return ""
-			}
-		}
+	if run.RowsAffected != nil && repeatsCount(*run.Message, *run.RowsAffected) {
+		return ""
 	}
 	return firstLine(*run.Message, 200)
+}
+
+// repeatsCount says whether a message says nothing but a number of rows.
+func repeatsCount(message string, rows int64) bool {
+	for _, form := range []string{"%d rows affected", "%d rows would be affected"} { // package retention
+		if message == fmt.Sprintf(form, rows) {
+			return true
+		}
+	}
+	return false
 }
 
 // targetRows are what a run did to each of its targets, as rows of a table.

@@ -119,7 +119,12 @@ func remark(run scheduler.Run) string {
 			parts = append(parts, firstLine(*text, 100))
 		}
 	}
-	if message := messageText(run); message != "" {
+	report := progressOf(run)
+	if text := reportText(report); text != "" {
+		parts = append(parts, text)
+	}
+	// What runs has its message in its report.
+	if message := messageText(run); message != "" && report.Message != *run.Message {
 		parts = append(parts, message)
 	}
 	return strings.Join(parts, "; ")

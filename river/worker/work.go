@@ -133,6 +133,7 @@ type attempt struct {
 
 	progressMu   sync.Mutex
 	lastProgress time.Time
+	estimate     estimate
 }
 
 // details is what the ledger keeps of a run, beside its columns.
@@ -242,6 +243,7 @@ func (a *attempt) workBatches(ctx context.Context, job jobs.BatchJob, run *jobs.
 				return err
 			}
 		}
+		a.estimate.begin(time.Now())
 		if done, err = a.batch(a.batchCtx, batches); err != nil { //nolint:contextcheck // it is made of ctx
 			return err
 		}
@@ -269,6 +271,7 @@ func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, e
 		if err != nil {
 			return err
 		}
+		a.estimate.add(time.Now(), batch.Targets.Rows(), next.Progress)
 		return a.record(ctx, tx, next, next.Targets.Rows(), done)
 	})
 	if err != nil {
@@ -291,7 +294,7 @@ func (d details) after(batch *jobs.Batch) (details, error) {
 	if batch.Total > 0 {
 		next.Total = batch.Total
 	}
-	next.Progress = &jobs.Progress{Done: next.Targets.Rows(), Total: next.Total}
+	next.Progress = &jobs.Progress{Done: next.Targets.Rows(), Total: next.Total, Message: next.Message}
 	if batch.Cursor != nil {
 		cursor, err := json.Marshal(batch.Cursor)
 		if err != nil {
@@ -401,6 +404,7 @@ func (a *attempt) reportProgress(ctx context.Context, progress jobs.Progress) {
 		return
 	}
 	a.lastProgress = time.Now()
+	a.estimate.complete(&progress)
 	encoded, err := json.Marshal(progress)
 	if err == nil {
 		err = a.config.Statements.ReportProgress(ctx, a.config.Pool, a.id.RunID, encoded)
