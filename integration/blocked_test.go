@@ -47,7 +47,13 @@ func (b *boundedBatches) Next(ctx context.Context, batch *jobs.Batch) (bool, err
 func startBounded(t *testing.T) *testdb.DB {
 	t.Helper()
 	registry := testRegistry()
-	require.NoError(t, registry.Add(bounded{}))
+	require.NoError(t, registry.Add(bounded{}, jobs.Func(jobs.Definition{Name: "bounded_tx", Schedule: "@yearly"},
+		func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
+			if _, err := hit(ctx, run); err != nil {
+				return jobs.Result{}, err
+			}
+			return jobs.Result{}, jobs.Blocked(errors.New("one hit is one too many"))
+		})))
 	return started(t, scheduler.Config{Registry: registry, BootstrapJobs: []string{}})
 }
 
@@ -85,6 +91,16 @@ func TestBlockedRun(t *testing.T) {
 	run = scalar[int64](t, db, `SELECT scheduler.run_now('bounded', '{"rows": 3}')`)
 	waitStatus(t, db, run, jobs.StatusSuccess)
 	require.True(t, scalar[bool](t, db, "SELECT problem IS NULL AND last_error IS NULL FROM scheduler.jobs WHERE job_name = 'bounded'"))
+}
+
+// What a job in one transaction has changed before it says so is rolled back.
+func TestBlockedTransaction(t *testing.T) {
+	t.Parallel()
+	db := startBounded(t)
+	run := runNow(t, db, "bounded_tx")
+	waitStatus(t, db, run, jobs.StatusBlocked)
+	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM hits WHERE run_id = $1", run))
+	require.Equal(t, "one hit is one too many", scalar[string](t, db, "SELECT error FROM scheduler.runs WHERE id = $1", run))
 }
 
 // River's row of a blocked run can be tried again by hand; the ledger says how that
