@@ -131,7 +131,10 @@ type ledgerRun struct {
 	cursor  json.RawMessage
 	targets jobs.Targets
 	message string
-	batches int
+	// progress, if not nil, takes what the job reports beside its batches, if there is
+	// room.
+	progress chan jobs.Progress
+	batches  int
 }
 
 func (c *cleaning) newRun(t *testing.T, job jobs.BatchJob, given map[string]any) *ledgerRun {
@@ -159,6 +162,12 @@ func (r *ledgerRun) start(ctx context.Context) (jobs.Batches, error) {
 		ID: r.id, Job: r.job.Definition().Name, Trigger: jobs.TriggerManual, Attempt: r.attempt, MaxAttempts: 1000,
 		DryRun: r.dryRun, Parameters: parameters, Logger: slog.New(slog.DiscardHandler), Schema: r.c.schema,
 		Cursor: r.cursor, Done: r.targets, Beginner: r.c.pool,
+	}
+	run.ProgressFunc = func(_ context.Context, p jobs.Progress) {
+		select {
+		case r.progress <- p:
+		default:
+		}
 	}
 	if err := r.c.pool.QueryRow(ctx, "SELECT now()").Scan(&run.Now); err != nil {
 		return nil, err
@@ -242,7 +251,7 @@ func (r *ledgerRun) mustWork(t *testing.T) jobs.Targets {
 // small is the job with batches of so many rows, however long they take.
 func small(t *testing.T, job *retention.Job, rows int) *retention.Job {
 	t.Helper()
-	return variant(t, job, func(c *retention.Config) { c.BatchRowsMax, c.BatchTime = rows, time.Hour })
+	return variant(t, job, func(c *retention.Config) { c.BatchRowsMax, c.BatchTime = rows, time.Minute })
 }
 
 func variant(t *testing.T, job *retention.Job, change func(c *retention.Config)) *retention.Job {
@@ -252,6 +261,13 @@ func variant(t *testing.T, job *retention.Job, change func(c *retention.Config))
 	changed, err := retention.New(config)
 	require.NoError(t, err)
 	return changed
+}
+
+// outcome is what was done to a target, without how.
+func (r *ledgerRun) outcome(target string) jobs.Target {
+	done := r.targets[target]
+	done.Plan = ""
+	return done
 }
 
 // rowsOf are the counts alone.

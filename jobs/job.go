@@ -173,12 +173,15 @@ type Target struct {
 
 	// Note is one line for people, such as why a target was left out.
 	Note string `json:"note,omitempty"`
+
+	// Plan is one line for people: how its rows are worked, and why so.
+	Plan string `json:"plan,omitempty"`
 }
 
 // Targets maps a target's name to what was done to it.
 type Targets map[string]Target
 
-// Merge adds the counts of other to t. Absent and Note are taken from other
+// Merge adds the counts of other to t. Absent, Note and Plan are taken from other
 // where it sets them.
 func (t Targets) Merge(other Targets) {
 	for name, o := range other {
@@ -188,6 +191,9 @@ func (t Targets) Merge(other Targets) {
 		c.Absent = c.Absent || o.Absent
 		if o.Note != "" {
 			c.Note = o.Note
+		}
+		if o.Plan != "" {
+			c.Plan = o.Plan
 		}
 		t[name] = c
 	}

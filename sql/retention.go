@@ -75,34 +75,162 @@ func (s *Statements) MissingRelations(ctx context.Context, db Querier, relations
 	return missing, nil
 }
 
-// PlainTable says whether a relation that exists is an ordinary table, neither
-// partitioned nor inherited from.
-func (s *Statements) PlainTable(ctx context.Context, db Querier, relation string) (bool, error) {
-	var plain bool
-	if err := db.QueryRow(ctx, s.Text("retention_plain"), pgx.NamedArgs{"relation": relation}).Scan(&plain); err != nil {
-		return false, fmt.Errorf("look at table %s: %w", relation, err)
-	}
-	return plain, nil
+// Part is a table that holds rows of a rule's table: that table itself, a partition,
+// or an heir.
+type Part struct {
+	// OID and Name are those of pg_class; Name is written as SQL.
+	OID  int64  `db:"oid"`
+	Name string `db:"name"`
+	// Kind is pg_class.relkind.
+	Kind string `db:"kind"`
+	// IsRoot says that it is the table itself, HasHeirs that others inherit from it.
+	IsRoot   bool `db:"is_root"`
+	HasHeirs bool `db:"has_heirs"`
+	// File is the number of its file. It changes when the table is rewritten.
+	File int64 `db:"file"`
+	// Pages is its size; Tuples the rows in it as the planner estimates them, negative
+	// if the table was never analyzed.
+	Pages  int64   `db:"pages"`
+	Tuples float64 `db:"tuples"`
 }
 
-// NextCandidates returns up to limit candidates, from number first on.
-func (s *Statements) NextCandidates(ctx context.Context, db Querier, runID int64, target string, first, limit int64) ([]pgtype.TID, error) {
-	rows, err := db.Query(ctx, s.Text("retention_next"), pgx.NamedArgs{"run_id": runID, "target": target, "first": first, "max": limit})
+// Parts lists the tables that hold the rows of a table that exists, in the order of
+// their oids.
+func (s *Statements) Parts(ctx context.Context, db Querier, relation string) ([]Part, error) {
+	rows, err := db.Query(ctx, s.Text("retention_parts"), pgx.NamedArgs{"relation": relation})
+	if err != nil {
+		return nil, fmt.Errorf("look at table %s: %w", relation, err)
+	}
+	parts, err := pgx.CollectRows(rows, pgx.RowToStructByName[Part])
+	if err != nil {
+		return nil, fmt.Errorf("look at table %s: %w", relation, err)
+	}
+	return parts, nil
+}
+
+// TableFacts decide how the rows of a table are worked.
+type TableFacts struct {
+	// Indexes are those that an update must touch; IndexCount counts all.
+	Indexes    []string `db:"indexes"`
+	IndexCount int      `db:"index_count"`
+	// Triggers are those of the application that fire.
+	Triggers []string `db:"triggers"`
+	// IsDeferrable: a constraint may be checked as late as the commit.
+	IsDeferrable bool `db:"is_deferrable"`
+	// Columns are written as SQL.
+	Columns []string `db:"columns"`
+	// CallsFunctions: one of the functions asked for is not Postgres' own.
+	CallsFunctions bool `db:"calls_functions"`
+}
+
+// TableFacts looks at a table of which columns are to be updated, or, with event
+// "DELETE", rows to be deleted. functions are the names of functions in the rule.
+func (s *Statements) TableFacts(ctx context.Context, db Querier, oid int64, event string, columns, functions []string) (TableFacts, error) {
+	rows, err := db.Query(ctx, s.Text("retention_facts"), pgx.NamedArgs{"part": oid, "event": event, "columns": columns, "functions": functions})
+	if err != nil {
+		return TableFacts{}, fmt.Errorf("look at the table's indexes and triggers: %w", err)
+	}
+	facts, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[TableFacts])
+	if err != nil {
+		return TableFacts{}, fmt.Errorf("look at the table's indexes and triggers: %w", err)
+	}
+	return facts, nil
+}
+
+// Reference is a foreign key that a delete checks or cascades along.
+type Reference struct {
+	// Name is the constraint's, Table that of the referencing table, as SQL.
+	Name  string `db:"name"`
+	Table string `db:"table_name"`
+	// Cascades: referencing rows go with the referenced.
+	Cascades bool `db:"cascades"`
+	// Depth is 1 for a reference to the table itself, more below a cascade.
+	Depth int `db:"depth"`
+	// Columns are the referencing ones, as SQL.
+	Columns []string `db:"columns"`
+	// HasIndex: the key's own statements can use an index on them.
+	HasIndex bool `db:"has_index"`
+	// Pages is the size of Table.
+	Pages int64 `db:"pages"`
+}
+
+// References lists the foreign keys that a delete from a table has to do with.
+func (s *Statements) References(ctx context.Context, db Querier, oid int64) ([]Reference, error) {
+	rows, err := db.Query(ctx, s.Text("retention_references"), pgx.NamedArgs{"part": oid})
+	if err != nil {
+		return nil, fmt.Errorf("look for foreign keys: %w", err)
+	}
+	references, err := pgx.CollectRows(rows, pgx.RowToStructByName[Reference])
+	if err != nil {
+		return nil, fmt.Errorf("look for foreign keys: %w", err)
+	}
+	return references, nil
+}
+
+// Chunk is a piece of a pass's candidates: a list of rows, or a range of blocks.
+type Chunk struct {
+	// N is the number of its first candidate, from 1; Rows is how many it has.
+	N    int64 `db:"n"`
+	Rows int64 `db:"rows"`
+	// Wave counts the rows of one page, from 1; 0 where that does not matter.
+	Wave int `db:"wave"`
+	// CTIDs are the rows; empty for a range.
+	CTIDs []pgtype.TID `db:"ctids"`
+	// FirstBlock and LastBlock are the range.
+	FirstBlock int64 `db:"first_block"`
+	LastBlock  int64 `db:"last_block"`
+}
+
+// IsRange says that the chunk is a range of blocks.
+func (c Chunk) IsRange() bool { return len(c.CTIDs) == 0 }
+
+// StoreCandidates keeps chunks of a pass.
+func (s *Statements) StoreCandidates(ctx context.Context, tx pgx.Tx, runID int64, pass string, chunks []Chunk) error {
+	batch := &pgx.Batch{}
+	for _, c := range chunks {
+		args := pgx.NamedArgs{
+			"run_id": runID, "target": pass, "n": c.N, "wave": c.Wave, "rows": c.Rows, "ctids": nil, "first_block": nil, "last_block": nil,
+		}
+		if c.IsRange() {
+			args["first_block"], args["last_block"] = c.FirstBlock, c.LastBlock
+		} else {
+			args["ctids"] = c.CTIDs
+		}
+		batch.Queue(s.Text("retention_store"), args)
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("store candidates: %w", err)
+	}
+	return nil
+}
+
+// NextCandidates returns up to limit chunks of a pass, from the one on in which
+// candidate number next is.
+func (s *Statements) NextCandidates(ctx context.Context, db Querier, runID int64, pass string, next, limit int64) ([]Chunk, error) {
+	rows, err := db.Query(ctx, s.Text("retention_next"), pgx.NamedArgs{"run_id": runID, "target": pass, "next": next, "max": limit})
 	if err != nil {
 		return nil, fmt.Errorf("read the candidates: %w", err)
 	}
-	ctids, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.TID])
+	chunks, err := pgx.CollectRows(rows, pgx.RowToStructByName[Chunk])
 	if err != nil {
 		return nil, fmt.Errorf("read the candidates: %w", err)
 	}
-	return ctids, nil
+	return chunks, nil
 }
 
-// ClearCandidates deletes the candidates of a target up to number last.
-func (s *Statements) ClearCandidates(ctx context.Context, db Querier, runID int64, target string, last int64) error {
-	_, err := db.Exec(ctx, s.Text("retention_clear"), pgx.NamedArgs{"run_id": runID, "target": target, "last": last})
+// ClearCandidates deletes the chunks of a pass before the one that begins at n.
+func (s *Statements) ClearCandidates(ctx context.Context, db Querier, runID int64, pass string, n int64) error {
+	_, err := db.Exec(ctx, s.Text("retention_clear"), pgx.NamedArgs{"run_id": runID, "target": pass, "n": n})
 	if err != nil {
 		return fmt.Errorf("delete candidates: %w", err)
+	}
+	return nil
+}
+
+// ClearRun deletes all candidates of a run.
+func (s *Statements) ClearRun(ctx context.Context, db Querier, runID int64) error {
+	if _, err := db.Exec(ctx, s.Text("retention_clear_run"), pgx.NamedArgs{"run_id": runID}); err != nil {
+		return fmt.Errorf("delete the run's candidates: %w", err)
 	}
 	return nil
 }
@@ -131,8 +259,9 @@ func (s *Statements) DropCandidates(ctx context.Context, db Querier, runID, limi
 
 // BatchSettings are the settings that were in force before [Statements.BeginBatch].
 type BatchSettings struct {
-	// LockTimeout, SeqScan and RandomPageCost are as the server writes them.
-	LockTimeout, SeqScan, RandomPageCost string
+	// LockTimeout, SeqScan, RandomPageCost and RowSecurity are as the server writes
+	// them.
+	LockTimeout, SeqScan, RandomPageCost, RowSecurity string
 	// At is the database's clock.
 	At time.Time
 }
@@ -142,13 +271,15 @@ type BatchSettings struct {
 func (s *Statements) BeginBatch(ctx context.Context, tx pgx.Tx, lockTimeout time.Duration) (BatchSettings, error) {
 	var b BatchSettings
 	var discard string
-	err := tx.QueryRow(ctx, s.Text("retention_settings"), pgx.NamedArgs{"lock_timeout": fmt.Sprintf("%dms", max(lockTimeout.Milliseconds(), 1))}).
-		Scan(&b.LockTimeout, &b.SeqScan, &b.RandomPageCost, &discard, &discard, &discard, &b.At)
+	err := tx.QueryRow(ctx, s.Text("retention_settings"), pgx.NamedArgs{"lock_timeout": milliseconds(lockTimeout)}).
+		Scan(&b.LockTimeout, &b.SeqScan, &b.RandomPageCost, &b.RowSecurity, &discard, &discard, &discard, &discard, &b.At)
 	if err != nil {
 		return BatchSettings{}, fmt.Errorf("set up a batch: %w", err)
 	}
 	return b, nil
 }
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", max(d.Milliseconds(), 1)) }
 
 // EndBatch puts the earlier settings in force again and returns the time since
 // [Statements.BeginBatch], by the database's clock.
@@ -156,12 +287,130 @@ func (s *Statements) EndBatch(ctx context.Context, tx pgx.Tx, b BatchSettings) (
 	var discard string
 	var now time.Time
 	err := tx.QueryRow(ctx, s.Text("retention_settings_back"), pgx.NamedArgs{
-		"lock_timeout": b.LockTimeout, "enable_seqscan": b.SeqScan, "random_page_cost": b.RandomPageCost,
-	}).Scan(&discard, &discard, &discard, &now)
+		"lock_timeout": b.LockTimeout, "enable_seqscan": b.SeqScan, "random_page_cost": b.RandomPageCost, "row_security": b.RowSecurity,
+	}).Scan(&discard, &discard, &discard, &discard, &now)
 	if err != nil {
 		return 0, fmt.Errorf("end a batch: %w", err)
 	}
 	return now.Sub(b.At), nil
+}
+
+// CheckNow does what constraints have deferred to the end of tx.
+func (s *Statements) CheckNow(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, s.Text("retention_check_now")); err != nil {
+		return fmt.Errorf("check the deferred constraints: %w", err)
+	}
+	return nil
+}
+
+// BeginWhole sets up a transaction that looks at everything, and returns its pid.
+func (s *Statements) BeginWhole(ctx context.Context, tx pgx.Tx, lockTimeout time.Duration) (pid int32, err error) {
+	var discard string
+	err = tx.QueryRow(ctx, s.Text("retention_whole"), pgx.NamedArgs{"lock_timeout": milliseconds(lockTimeout)}).Scan(&discard, &discard, &pid)
+	if err != nil {
+		return 0, fmt.Errorf("set up a pass: %w", err)
+	}
+	return pid, nil
+}
+
+// HeldUp counts the sessions that wait for a lock of this one.
+func (s *Statements) HeldUp(ctx context.Context, tx pgx.Tx) (int, error) {
+	var n int
+	if err := tx.QueryRow(ctx, s.Text("retention_held_up")).Scan(&n); err != nil {
+		return 0, fmt.Errorf("look for sessions that wait: %w", err)
+	}
+	return n, nil
+}
+
+// GiveWay ends the statement of a session of ours if it keeps others waiting for a
+// lock, and says whether it did.
+func (s *Statements) GiveWay(ctx context.Context, db Querier, pid int32) (bool, error) {
+	var did bool
+	if err := db.QueryRow(ctx, s.Text("retention_give_way"), pgx.NamedArgs{"pid": pid}).Scan(&did); err != nil {
+		return false, fmt.Errorf("look for sessions that wait: %w", err)
+	}
+	return did, nil
+}
+
+// Conflict is a lock that keeps writers out of a table, held or waited for.
+type Conflict struct {
+	PID     int32  `db:"pid"`
+	Mode    string `db:"mode"`
+	Granted bool   `db:"granted"`
+	// Query is the start of what the session does; empty if the role may not see it.
+	Query string `db:"query"`
+}
+
+// String describes the conflict for people.
+func (c Conflict) String() string {
+	text := fmt.Sprintf("pid %d, which waits for %s", c.PID, c.Mode)
+	if c.Granted {
+		text = fmt.Sprintf("pid %d, which holds %s", c.PID, c.Mode)
+	}
+	if c.Query != "" {
+		text += ": " + c.Query
+	}
+	return text
+}
+
+// Conflict returns one such lock on a table; nil if there is none.
+func (s *Statements) Conflict(ctx context.Context, db Querier, oid int64) (*Conflict, error) {
+	return queryOptional[Conflict](ctx, db, "look for locks on the table", s.Text("retention_conflict"), pgx.NamedArgs{"part": oid})
+}
+
+// Lag is how far a replica of the database is behind.
+type Lag struct {
+	// Name is its application_name.
+	Name  string `db:"name"`
+	Bytes int64  `db:"bytes"`
+}
+
+// Lag returns the replica that is furthest behind; nil if there is none, or if the
+// role may not see them.
+func (s *Statements) Lag(ctx context.Context, db Querier) (*Lag, error) {
+	return queryOptional[Lag](ctx, db, "look at the replicas' lag", s.Text("retention_lag"), pgx.NamedArgs{})
+}
+
+// Oldest is what keeps dead versions of rows from being removed.
+type Oldest struct {
+	// What describes it.
+	What string `db:"what"`
+	// Seconds is its age; +Inf for a replication slot.
+	Seconds float64 `db:"seconds"`
+}
+
+// Oldest returns the one that has done so for longest; nil if none for longer than the
+// given time.
+func (s *Statements) Oldest(ctx context.Context, db Querier, atLeast time.Duration) (*Oldest, error) {
+	return queryOptional[Oldest](ctx, db, "look for long transactions", s.Text("retention_oldest"), pgx.NamedArgs{"seconds": atLeast.Seconds()})
+}
+
+func queryOptional[T any](ctx context.Context, db Querier, what, text string, args pgx.NamedArgs) (*T, error) {
+	rows, err := db.Query(ctx, text, args)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	value, err := pgx.CollectOneRow(rows, pgx.RowToAddrOfStructByName[T])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return value, nil
+}
+
+// Detachment holds the statements that take a partition out of its table.
+type Detachment struct {
+	// Lock keeps writers out of the partition, Detach takes it out, Remove drops it.
+	Lock   string `db:"lock"`
+	Detach string `db:"detach"`
+	Remove string `db:"remove"`
+}
+
+// Detachment makes them; nil if the table is no partition.
+func (s *Statements) Detachment(ctx context.Context, db Querier, oid int64) (*Detachment, error) {
+	return queryOptional[Detachment](ctx, db, "look at the partition", s.Text("retention_detach"), pgx.NamedArgs{"part": oid})
 }
 
 // BeginPass gives a transaction that has just begun one snapshot for all of its

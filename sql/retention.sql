@@ -10,25 +10,140 @@ WHERE to_regclass(n.relation) IS NULL
        SELECT FROM pg_attribute a
        WHERE a.attrelid = to_regclass(n.relation) AND a.attname = n.attribute AND a.attnum > 0 AND NOT a.attisdropped)
 
--- name: retention_plain
--- Whether one row of the relation has one ctid: not so across partitions, heirs
--- and foreign tables, and views have none.
-SELECT c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
-FROM pg_class c
-WHERE c.oid = to_regclass(@relation)
+-- name: retention_parts
+-- The tables that hold the rows of a table: itself, its partitions, its heirs. tuples
+-- is an estimate by the size that the table has now, as the planner makes it; negative
+-- if the table was never analyzed.
+WITH RECURSIVE tree (oid) AS (
+    SELECT to_regclass(@relation)::oid
+    UNION
+    SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+)
+SELECT c.oid::bigint AS oid,
+       c.oid::regclass::text AS name,
+       c.relkind::text AS kind,
+       c.oid = to_regclass(@relation) AS is_root,
+       EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid) AS has_heirs,
+       coalesce(pg_relation_filenode(c.oid), 0)::bigint AS file,
+       coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::bigint AS pages,
+       CASE WHEN c.reltuples >= 0 AND c.relpages > 0
+            THEN c.reltuples::float8 / c.relpages * (pg_relation_size(c.oid) / current_setting('block_size')::bigint)
+            WHEN coalesce(pg_relation_size(c.oid), 0) = 0 THEN 0
+            ELSE -1 END AS tuples
+FROM tree JOIN pg_class c ON c.oid = tree.oid
+ORDER BY c.oid
+
+-- name: retention_facts
+-- What decides how the rows of a table are worked.
+--
+-- indexes: those that an update of the columns must touch, so that it cannot stay on
+-- its page (HOT): they hold one of them, or ask for one in an expression or predicate.
+-- Generated columns change with those that they are made of. Since PostgreSQL 16 BRIN
+-- indexes do not count.
+--
+-- triggers: those of the application that fire for the event, 'DELETE' or 'UPDATE'.
+WITH changed AS (
+    SELECT a.attnum
+    FROM pg_attribute a
+    WHERE a.attrelid = @part::oid AND a.attname = ANY (@columns::text[]) AND NOT a.attisdropped
+    UNION
+    SELECT f.adnum
+    FROM pg_attrdef f
+    JOIN pg_attribute g ON g.attrelid = f.adrelid AND g.attnum = f.adnum AND g.attgenerated <> ''
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = f.adrelid
+    JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = d.refobjsubid
+    WHERE f.adrelid = @part::oid AND a.attname = ANY (@columns::text[])
+)
+SELECT ARRAY(
+           SELECT i.indexrelid::regclass::text
+           FROM pg_index i
+           JOIN pg_class x ON x.oid = i.indexrelid
+           JOIN pg_am m ON m.oid = x.relam
+           WHERE i.indrelid = @part::oid
+             AND NOT (m.amname = 'brin' AND current_setting('server_version_num')::int >= 160000)
+             AND EXISTS (
+                 SELECT FROM changed c
+                 WHERE c.attnum = ANY (i.indkey)
+                    OR EXISTS (SELECT FROM pg_depend d
+                               WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
+                                 AND d.refobjsubid = c.attnum))
+           ORDER BY 1) AS indexes,
+       (SELECT count(*) FROM pg_index i WHERE i.indrelid = @part::oid)::int AS index_count,
+       ARRAY(
+           SELECT t.tgname::text
+           FROM pg_trigger t
+           WHERE t.tgrelid = @part::oid AND NOT t.tgisinternal AND t.tgenabled NOT IN ('D', 'R')
+             AND t.tgtype & CASE @event WHEN 'DELETE' THEN 8 ELSE 16 END <> 0
+           ORDER BY 1) AS triggers,
+       EXISTS (
+           SELECT FROM pg_constraint k
+           WHERE (k.conrelid = @part::oid OR k.confrelid = @part::oid) AND k.condeferrable) AS is_deferrable,
+       ARRAY(
+           SELECT quote_ident(a.attname)
+           FROM pg_attribute a
+           WHERE a.attrelid = @part::oid AND a.attnum > 0 AND NOT a.attisdropped
+           ORDER BY a.attnum) AS columns,
+       EXISTS (
+           SELECT FROM pg_proc p
+           WHERE p.proname = ANY (@functions::text[]) AND p.pronamespace <> 'pg_catalog'::regnamespace) AS calls_functions
+
+-- name: retention_references
+-- The foreign keys that a delete checks or cascades along, and whether the referencing
+-- column has an index that their statements can use.
+WITH RECURSIVE below (conid, child, action, depth) AS (
+    SELECT k.oid, k.conrelid, k.confdeltype, 1
+    FROM pg_constraint k
+    WHERE k.contype = 'f' AND k.confrelid = @part::oid
+    UNION
+    SELECT k.oid, k.conrelid, k.confdeltype, below.depth + 1
+    FROM below
+    JOIN pg_constraint k ON k.contype = 'f' AND k.confrelid = below.child
+    WHERE below.action = 'c' AND below.depth < 16
+)
+SELECT DISTINCT ON (k.oid)
+       k.conname::text AS name,
+       k.conrelid::regclass::text AS table_name,
+       b.action = 'c' AS cascades,
+       b.depth,
+       ARRAY(SELECT quote_ident(a.attname)
+             FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, n)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
+             ORDER BY u.n) AS columns,
+       EXISTS (
+           SELECT FROM pg_index i
+           WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indkey[0] = ANY (k.conkey)
+             AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) ~ '^\(\w+ IS NOT NULL\)$')) AS has_index,
+       pg_relation_size(k.conrelid) / current_setting('block_size')::bigint AS pages
+FROM below b
+JOIN pg_constraint k ON k.oid = b.conid
+JOIN pg_class c ON c.oid = k.conrelid AND c.relkind = 'r'
+ORDER BY k.oid, b.depth
 
 -- name: retention_next
--- The candidates from @first on.
-SELECT row_ctid
+-- Candidates, from the chunk on in which number @next is.
+SELECT n, wave, coalesce(row_ctids, '{}') AS ctids, coalesce(first_block, 0) AS first_block,
+       coalesce(last_block, -1) AS last_block, row_count AS rows
 FROM scheduler.retention_candidates
-WHERE run_id = @run_id AND target = @target AND n >= @first
+WHERE run_id = @run_id AND target = @target
+  AND n >= coalesce((SELECT max(c.n) FROM scheduler.retention_candidates c
+                     WHERE c.run_id = @run_id AND c.target = @target AND c.n <= @next), 0)
 ORDER BY run_id, target, n
 LIMIT @max
 
+-- name: retention_store
+INSERT INTO scheduler.retention_candidates (run_id, target, n, wave, row_ctids, first_block, last_block, row_count)
+VALUES (@run_id, @target, @n, @wave, @ctids, @first_block, @last_block, @rows)
+
 -- name: retention_clear
--- Candidates that are done with; up to the last one, of a pass that begins anew.
+-- Candidates that are done with: the chunks before the one that starts at @n.
 DELETE FROM scheduler.retention_candidates
-WHERE run_id = @run_id AND target = @target AND n <= @last
+WHERE run_id = @run_id AND target = @target AND n < @n
+
+-- name: retention_clear_run
+-- All candidates of a run that is done.
+DELETE FROM scheduler.retention_candidates WHERE run_id = @run_id
 
 -- name: retention_over
 -- The runs that left candidates behind: they have ended, or are gone. One step
@@ -67,14 +182,92 @@ WHERE ctid = ANY (ARRAY(
 -- enable_seqscan, random_page_cost: a batch knows its rows, and its pages were
 -- read a moment ago. It must never read a table from end to end, however small
 -- that looks to the planner beside a thousand look-ups: there are many batches.
-SELECT current_setting('lock_timeout'), current_setting('enable_seqscan'), current_setting('random_page_cost'),
+--
+-- row_security: rows that a policy hides would look as if they were not there. Off
+-- makes that an error.
+SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('enable_seqscan') AS enable_seqscan,
+       current_setting('random_page_cost') AS random_page_cost, current_setting('row_security') AS row_security,
        set_config('lock_timeout', @lock_timeout, true), set_config('enable_seqscan', 'off', true),
-       set_config('random_page_cost', current_setting('seq_page_cost'), true), clock_timestamp()
+       set_config('random_page_cost', current_setting('seq_page_cost'), true), set_config('row_security', 'off', true),
+       clock_timestamp() AS at
 
 -- name: retention_settings_back
 -- The transaction goes on to write the run's record.
 SELECT set_config('lock_timeout', @lock_timeout, true), set_config('enable_seqscan', @enable_seqscan, true),
-       set_config('random_page_cost', @random_page_cost, true), clock_timestamp()
+       set_config('random_page_cost', @random_page_cost, true), set_config('row_security', @row_security, true),
+       clock_timestamp() AS at
+
+-- name: retention_check_now
+-- What is deferred to the commit belongs to the batch: its time, and its errors.
+SET CONSTRAINTS ALL IMMEDIATE
+
+-- name: retention_whole
+-- For the statements that look at everything: see retention_settings.
+SELECT set_config('row_security', 'off', true), set_config('lock_timeout', @lock_timeout, true), pg_backend_pid()
+
+-- name: retention_held_up
+-- How many sessions wait for a lock of this one.
+SELECT count(*)
+FROM pg_stat_activity a
+WHERE a.wait_event_type = 'Lock' AND pg_backend_pid() = ANY (pg_blocking_pids(a.pid))
+
+-- name: retention_conflict
+-- Who holds, or waits for, a lock on the table that keeps writers out. pg_locks shows
+-- it to everybody; what the session does, only to those who may see that.
+SELECT k.pid, k.mode, k.granted, coalesce(left(a.query, 80), '') AS query
+FROM pg_locks k
+LEFT JOIN pg_stat_activity a ON a.pid = k.pid
+WHERE k.locktype = 'relation' AND k.relation = @part::oid AND k.pid IS NOT NULL
+  AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND k.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+ORDER BY k.granted DESC, k.pid
+LIMIT 1
+
+-- name: retention_give_way
+-- Ends a pass that keeps such a session waiting. True once that is so.
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity a
+    WHERE a.wait_event_type = 'Lock' AND @pid::int = ANY (pg_blocking_pids(a.pid))
+) AND pg_cancel_backend(@pid::int)
+
+-- name: retention_lag
+-- How many bytes the replica is behind that is furthest behind; without the privileges
+-- of pg_read_all_stats, nothing.
+SELECT coalesce(application_name, '') AS name, pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint AS bytes
+FROM pg_stat_replication
+WHERE state IN ('streaming', 'catchup') AND replay_lsn IS NOT NULL
+ORDER BY replay_lsn
+LIMIT 1
+
+-- name: retention_oldest
+-- Who keeps dead versions of rows from being removed for longest, if for longer than
+-- @seconds: a transaction, a prepared one, a replication slot.
+SELECT o.what, o.seconds
+FROM (
+    SELECT format('the transaction of pid %s', a.pid) AS what,
+           extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
+    FROM pg_stat_activity a
+    WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) AND a.pid <> pg_backend_pid()
+      AND a.backend_type <> 'autovacuum worker'
+    UNION ALL
+    SELECT format('the prepared transaction %L', p.gid), extract(epoch FROM clock_timestamp() - p.prepared)::float8
+    FROM pg_prepared_xacts p
+    UNION ALL
+    SELECT format('the replication slot %I', s.slot_name), 'Infinity'::float8
+    FROM pg_replication_slots s
+    WHERE s.xmin IS NOT NULL AND age(s.xmin) > 10000
+) o
+WHERE o.seconds > @seconds::float8
+ORDER BY o.seconds DESC
+LIMIT 1
+
+-- name: retention_detach
+-- Takes a partition out of its table. It stays as a table of its own.
+SELECT format('ALTER TABLE %s DETACH PARTITION %s', i.inhparent::regclass, i.inhrelid::regclass) AS detach,
+       format('DROP TABLE %s', i.inhrelid::regclass) AS remove,
+       format('LOCK TABLE ONLY %s IN SHARE MODE', i.inhrelid::regclass) AS lock
+FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
+WHERE i.inhrelid = @part::oid AND p.relkind = 'p'
 
 -- name: retention_one_snapshot
 -- First in the transaction of a pass whose horizon matters.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -59,7 +60,7 @@ func TestParametersAreRefused(t *testing.T) {
 		{InactiveSessions(), "inactive_hours", 1.5, "must be a whole number"},
 		{InactiveSessions(), "inactive_hours", "2", `must be a whole number, not the string "2"`},
 		{InactiveSessions(), "inactive_hours", 3_000_000_000, "must be at most 876600"},
-		{InactiveSessions(), "hours", 2, "unknown; the job has: inactive_hours"},
+		{InactiveSessions(), "hours", 2, "unknown; the job has: "},
 		{EmptyContexts(), "retention_hours", 0, "must be at least 1"},
 		{EmptyContexts(), "retention_hours", nil, "must be a whole number, not null"},
 		{Database(), "log_retention_days", 0, "must be at least 1"},
@@ -83,10 +84,12 @@ func TestDefaults(t *testing.T) {
 	for _, job := range []jobs.Job{InactiveSessions(), EmptyContexts(), Database(), JobRuns()} {
 		resolved, err := jobs.Resolve(job.Definition())
 		require.NoError(t, err)
+		require.Equal(t, resolved["archive"] != nil, resolved["max_share"] == 0.9, "what deletes is bounded")
 		maps.Copy(defaults, resolved)
 	}
 	require.Equal(t, jobs.Parameters{
 		"inactive_hours": int64(1), "retention_hours": int64(24), "log_retention_days": int64(30),
 		"system_user_ids": []string{"system"}, "mcp_executions": "delete", "retention_days": int64(30),
+		"batch_time": 50 * time.Millisecond, "max_rows": int64(0), "max_share": 0.9, "archive": "none", "partitions": "delete",
 	}, defaults)
 }

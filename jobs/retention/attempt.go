@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
@@ -20,15 +21,46 @@ import (
 type cursor struct {
 	// Finished lists the targets that are done.
 	Finished []string `json:"finished,omitempty"`
-	// Target is the one being worked; empty between targets.
-	Target string `json:"target,omitempty"`
-	// Next is the number of its next candidate, from 1; Total the number of the last.
-	Next  int64 `json:"next,omitempty"`
-	Total int64 `json:"total,omitempty"`
-	// Left counts the candidates that were left out.
-	Left int64 `json:"left,omitempty"`
-	// Mark, Horizon and Met are those of the pass, for a rule with a mark: the mark,
-	// and how to tell what the pass has seen.
+	// Looked lists the targets that have been looked through, while there are others
+	// that have not; LookedPart is the oid of the last part of the next one that has.
+	Looked     []string `json:"looked,omitempty"`
+	LookedPart int64    `json:"looked_part,omitempty"`
+	// IsAllowed: everything has been looked through, and the run is within its bounds.
+	IsAllowed bool `json:"allowed,omitempty"`
+	// Units are what is left to work; the first is being worked.
+	Units []unit `json:"units,omitempty"`
+	// Next is the number of the next candidate, from 1; 0 before the first. Block is the
+	// next block, within a range of which a part is done.
+	Next  int64 `json:"at,omitempty"`
+	Block int64 `json:"block,omitempty"`
+	// Left counts the candidates of the target that were left out, of which Refused
+	// were by an error of the database: Refusal is the first.
+	Left    int64  `json:"left_out,omitempty"`
+	Refused int64  `json:"refused,omitempty"`
+	Refusal string `json:"refusal,omitempty"`
+	// Notes are what people should know of the target.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// unit is what a pass has found in a table, or in one part of it.
+type unit struct {
+	// Target is the rule's, Part the oid of the table.
+	Target string `json:"target"`
+	Part   int64  `json:"part"`
+	// Pass is the key of its candidates, Total how many there are, Pages on how many
+	// pages and Waves on one of them at most.
+	Pass  string `json:"pass"`
+	Total int64  `json:"total"`
+	Pages int64  `json:"pages,omitempty"`
+	Waves int    `json:"waves,omitempty"`
+	// Round counts the passes, from 1.
+	Round int `json:"round,omitempty"`
+	// IsStale: an earlier target has changed rows of the table since.
+	IsStale bool `json:"stale,omitempty"`
+	// File is the file of the table at the time.
+	File int64 `json:"file"`
+	// Mark, Horizon and Met are for a rule with a mark: the mark, and how to tell what
+	// the pass has seen.
 	Mark    int64    `json:"mark,omitempty"`
 	Horizon int64    `json:"horizon,omitempty"`
 	Met     []string `json:"met,omitempty"`
@@ -40,25 +72,33 @@ type attempt struct {
 	run    *jobs.Run
 	sql    *sql.Statements
 	values arguments
-	sizer  sizer
+	sizers sizers
+	pace   pace
 
 	cursor cursor
 	// found is what Prepare found out, for the record of the next batch.
 	found jobs.Targets
-	// work is the target being worked; nil between targets.
-	work *work
-	// ctids are the candidates of the next batch.
-	ctids []pgtype.TID
+	// work is the unit being worked, and chunks its next candidates; nil between units.
+	work   *work
+	chunks []sql.Chunk
+	// piece is the next batch.
+	piece piece
 	// rows counts what the run has done, in all its attempts.
 	rows int64
-	// blocked counts single rows in a row that could not be changed in time.
-	blocked int
+	// undone counts single rows in a row that could not be changed; gone how often the
+	// candidates had gone.
+	undone, gone int
+	// isUnlocked: the next range is tried without the rows that are locked.
+	isUnlocked bool
 }
 
-// work is a rule in the variant that fits the database.
+// work is a rule in the variant that fits the database, for one part of its table.
 type work struct {
 	parsedRule
 	statements
+	plan
+
+	part sql.Part
 }
 
 var (
@@ -66,37 +106,55 @@ var (
 	_ jobs.Preparer = (*attempt)(nil)
 )
 
-// Prepare finds the candidates of the next batch, or, in a dry run, counts the next
-// target. It goes past targets that are absent, switched off or clean; the next
-// batch records them.
+// Prepare finds the candidates of the next batch. Before the first, it looks through
+// the tables of all targets; in a dry run it counts the next target.
 func (a *attempt) Prepare(ctx context.Context) error {
-	a.ctids = nil
-	for {
-		if a.work == nil {
-			i := a.nextRule()
-			if i < 0 {
-				return nil
-			}
-			isOpen, err := a.open(ctx, i)
-			if err != nil {
-				return a.wrap(a.job.rules[i], err)
-			}
-			if !isOpen {
-				continue
-			}
+	a.piece = piece{}
+	if a.run.DryRun {
+		return a.countNext(ctx)
+	}
+	if !a.cursor.IsAllowed {
+		isDone, err := a.look(ctx)
+		if err != nil || !isDone {
+			return err
 		}
-		w := a.work
-		if a.run.DryRun {
-			return a.wrap(w.parsedRule, a.count(ctx, w))
+	}
+	for len(a.cursor.Units) > 0 {
+		u := &a.cursor.Units[0]
+		i := a.ruleIndex(u.Target)
+		if i < 0 {
+			a.cursor.Units = a.cursor.Units[1:] // another version's rule
+			continue
 		}
-		if err := a.load(ctx, w); err != nil {
-			return a.wrap(w.parsedRule, err)
+		if err := a.prepareUnit(ctx, i); err != nil {
+			return a.wrap(a.job.rules[i], err)
 		}
-		if len(a.ctids) > 0 {
+		if a.piece.rows > 0 {
 			return nil
 		}
-		a.found = a.finish(a.found, jobs.Target{})
 	}
+	return nil
+}
+
+// prepareUnit finds the next batch of the first unit, or ends the unit.
+func (a *attempt) prepareUnit(ctx context.Context, i int) error {
+	if a.work == nil {
+		isOpen, err := a.open(ctx, i)
+		if err != nil || !isOpen {
+			return err
+		}
+	}
+	if err := a.waitForOthers(ctx); err != nil {
+		return err
+	}
+	if err := a.load(ctx); err != nil {
+		return err
+	}
+	if a.piece.rows == 0 {
+		a.found = a.finishUnit(a.found, jobs.Target{})
+		return nil
+	}
+	return a.prune(ctx)
 }
 
 // Next works the candidates that Prepare has found, and records what it did and what
@@ -107,155 +165,158 @@ func (a *attempt) Next(ctx context.Context, batch *jobs.Batch) (bool, error) {
 	}
 	batch.Targets.Merge(a.found)
 	a.found = nil
-	if a.work != nil {
+	if a.piece.rows > 0 {
 		if err := a.clean(ctx, batch); err != nil {
 			return false, a.wrap(a.work.parsedRule, err)
 		}
 	}
-	isDone := a.work == nil && a.nextRule() < 0
-	stored := a.cursor
-	stored.Finished = slices.Clone(stored.Finished)
-	batch.Cursor = stored
-	batch.Total = a.rows
-	batch.Message = a.message(isDone)
-	if a.work != nil {
-		batch.Total += a.cursor.Total - a.cursor.Next + 1
+	isDone := a.isDone()
+	if isDone && !a.run.DryRun {
+		// Attempts that have died may have left passes of their own.
+		if err := a.sql.ClearRun(ctx, batch.Tx, a.run.ID); err != nil {
+			return false, err
+		}
 	}
+	stored := a.cursor
+	stored.Finished, stored.Units = slices.Clone(stored.Finished), slices.Clone(stored.Units)
+	batch.Cursor = stored
+	batch.Message = a.message(isDone)
+	batch.Total = a.total()
 	return isDone, nil
 }
 
-// nextRule is the index of the rule that the cursor is at, or of the first that is
-// not finished; -1 if all are.
-func (a *attempt) nextRule() int {
-	if a.cursor.Target != "" {
-		if i := slices.IndexFunc(a.job.rules, func(r parsedRule) bool { return r.Target == a.cursor.Target }); i >= 0 {
-			return i
-		}
-		a.cursor = cursor{Finished: a.cursor.Finished} // another version's rule
+func (a *attempt) isDone() bool {
+	if a.run.DryRun {
+		return a.nextRule() < 0
 	}
-	return slices.IndexFunc(a.job.rules, func(r parsedRule) bool { return !slices.Contains(a.cursor.Finished, r.Target) })
+	return a.cursor.IsAllowed && len(a.cursor.Units) == 0
 }
 
-// open begins to work a rule, in the variant that fits the database. It reports
-// false, and finishes the target, if there is nothing to work on.
+// nextRule is the index of the first rule that is neither finished nor looked
+// through; -1 if all are.
+func (a *attempt) nextRule() int {
+	return slices.IndexFunc(a.job.rules, func(r parsedRule) bool {
+		return !slices.Contains(a.cursor.Finished, r.Target) && !slices.Contains(a.cursor.Looked, r.Target)
+	})
+}
+
+func (a *attempt) ruleIndex(target string) int {
+	return slices.IndexFunc(a.job.rules, func(r parsedRule) bool { return r.Target == target })
+}
+
+// open begins to work the first unit, in the variant that fits the database. It reports
+// false, and ends the unit, if there is nothing to work on any more.
 func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	rule := a.job.rules[i]
-	if a.cursor.Target == "" {
-		a.cursor.Target = rule.Target
-	}
-	if reason := a.isOff(rule); reason != "" {
-		a.found = a.finish(a.found, jobs.Target{Note: reason})
-		return false, nil
-	}
-	var absent []sql.Relation
-	err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) error {
-		var text string
-		var err error
-		if text, absent, err = a.variant(ctx, tx, rule); err != nil || len(absent) > 0 {
-			return err
-		}
-		var taken []string
-		for _, e := range a.job.deletesBefore(i) {
-			earlier, missing, err := a.variant(ctx, tx, a.job.rules[e])
-			if err != nil {
-				return err
-			}
-			if len(missing) == 0 && a.isOff(a.job.rules[e]) == "" {
-				taken = append(taken, earlier)
-			}
-		}
-		a.work = &work{parsedRule: rule, statements: newStatements(a.sql, rule.Rule, text, taken)}
-		return a.checkTable(ctx, tx, rule)
-	})
+	v, err := a.variantOf(ctx, i)
 	if err != nil {
-		a.work = nil
 		return false, err
 	}
-	if len(absent) > 0 {
-		note := "not in this database: " + strings.Join(relationNames(a.sql, absent), ", ")
-		a.found = a.finish(a.found, jobs.Target{Absent: true, Note: note})
+	for _, note := range v.notes {
+		a.note("%s", note)
+	}
+	u := &a.cursor.Units[0]
+	at := slices.IndexFunc(v.parts, func(p sql.Part) bool { return p.OID == u.Part })
+	if v.skip.Note != "" || at < 0 {
+		a.note("%s is not there any more", rule.Table)
+		a.found = a.finishUnit(a.found, v.skip)
 		return false, nil
+	}
+	if a.work, err = a.newWork(ctx, v, v.parts[at]); err != nil {
+		return false, err
+	}
+	a.sizers.startAt(a.work.first)
+	switch {
+	case u.File != a.work.part.File:
+		a.note("%s was rewritten after it was looked through (VACUUM FULL, CLUSTER), and was looked through again", a.work.part.Name)
+		a.run.Logger.InfoContext(ctx, "the table was rewritten, its rows have other places: starting over", slog.String("table", a.work.part.Name))
+		return true, a.again(ctx, u.Round)
+	case u.IsStale && a.cursor.Next == 0:
+		return true, a.again(ctx, u.Round)
 	}
 	return true, nil
 }
 
-func (a *attempt) isOff(rule parsedRule) string {
-	if rule.OffFunc == nil {
-		return ""
+// note keeps one line for people about the target, once.
+func (a *attempt) note(format string, args ...any) {
+	if line := fmt.Sprintf(format, args...); !slices.Contains(a.cursor.Notes, line) {
+		a.cursor.Notes = append(slices.Clone(a.cursor.Notes), line)
 	}
-	return rule.OffFunc(a.run.Parameters)
 }
 
-// variant is the text of a rule for this database, or what it lacks for it.
-func (a *attempt) variant(ctx context.Context, tx pgx.Tx, rule parsedRule) (text string, absent []sql.Relation, err error) {
-	required, optional := rule.requires(), rule.text.optional()
-	local := make([]sql.Relation, 0, len(required)+len(optional))
-	for _, r := range slices.Concat(required, optional) {
-		local = append(local, sql.Relation{Relation: a.sql.InSchema(r.Relation), Attribute: r.Attribute})
-	}
-	missing, err := a.sql.MissingRelations(ctx, tx, local)
+// again makes the first unit's pass once more.
+func (a *attempt) again(ctx context.Context, round int) error {
+	old := a.cursor.Units[0]
+	found, err := a.pass(ctx, a.work)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
-	isMissing := func(r sql.Relation) bool {
-		return slices.Contains(missing, sql.Relation{Relation: a.sql.InSchema(r.Relation), Attribute: r.Attribute})
+	found.Round = round
+	a.cursor.Units = slices.Clone(a.cursor.Units)
+	a.cursor.Units[0] = found
+	a.cursor.Next, a.cursor.Block = 1, 0
+	a.chunks = nil
+	if err := a.clearPass(ctx, old.Pass); err != nil {
+		return err
 	}
-	for _, r := range required {
-		if isMissing(r) && !slices.Contains(absent, r) {
-			absent = append(absent, r)
-		}
-	}
-	return rule.text.without(isMissing), absent, nil
-}
-
-// checkTable refuses tables in which a ctid does not name a row.
-func (a *attempt) checkTable(ctx context.Context, tx pgx.Tx, rule parsedRule) error {
-	tables := []string{rule.Table}
-	for _, child := range rule.Children {
-		tables = append(tables, child.Table)
-	}
-	for _, table := range tables {
-		isPlain, err := a.sql.PlainTable(ctx, tx, a.sql.InSchema(table))
-		if err != nil {
-			return err
-		}
-		if !isPlain {
-			return jobs.Permanent(fmt.Errorf("%s is a view, a foreign table, or has partitions or heirs: a rule needs an ordinary table; write one for each partition", table))
-		}
+	if round == 1 {
+		return a.withinBounds(ctx)
 	}
 	return nil
 }
 
-// count is the dry run of a target.
-func (a *attempt) count(ctx context.Context, w *work) error {
-	var rows int64
-	err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) error {
-		return w.count.queryRow(ctx, tx, a.passValues(a.job.rules...)).Scan(&rows)
-	})
-	if err != nil {
-		return fmt.Errorf("count the rows: %w", err)
-	}
-	a.rows += rows
-	a.found = a.finish(a.found, jobs.Target{Rows: rows})
-	return nil
-}
-
-// finish ends the current target and adds what is to be recorded of it to targets.
-func (a *attempt) finish(targets jobs.Targets, target jobs.Target) jobs.Targets {
+// finishUnit ends the first unit, and with its last one the target, and adds what is
+// to be recorded of the target to targets.
+func (a *attempt) finishUnit(targets jobs.Targets, target jobs.Target) jobs.Targets {
 	if targets == nil {
 		targets = make(jobs.Targets)
 	}
-	targets.Merge(jobs.Targets{a.cursor.Target: target})
-	a.cursor = cursor{Finished: append(a.cursor.Finished, a.cursor.Target)}
-	a.work = nil
-	a.blocked = 0
+	u := a.cursor.Units[0]
+	a.logUnit(u)
+	a.cursor.Units = slices.Clone(a.cursor.Units[1:])
+	a.cursor.Next, a.cursor.Block = 0, 0
+	a.work, a.chunks, a.undone = nil, nil, 0
+	if len(a.cursor.Units) == 0 || a.cursor.Units[0].Target != u.Target {
+		target.Note = a.closingNote(target.Note)
+		a.cursor.Left, a.cursor.Refused, a.cursor.Refusal, a.cursor.Notes = 0, 0, "", nil
+		a.cursor.Finished = append(slices.Clone(a.cursor.Finished), u.Target)
+	}
+	targets.Merge(jobs.Targets{u.Target: target})
 	return targets
+}
+
+// closingNote is what people should know of a target that is done.
+func (a *attempt) closingNote(note string) string {
+	var lines []string
+	if note != "" {
+		lines = append(lines, note)
+	}
+	if left := a.cursor.Left - a.cursor.Refused; left > 0 {
+		lines = append(lines, fmt.Sprintf("%d left for the next run: locked, changed meanwhile, or to go no more", left))
+	}
+	if a.cursor.Refused > 0 {
+		lines = append(lines, fmt.Sprintf("%d refused by the database, such as: %s", a.cursor.Refused, a.cursor.Refusal))
+	}
+	return strings.Join(append(lines, a.cursor.Notes...), "; ")
 }
 
 func (a *attempt) message(isDone bool) string {
 	switch {
-	case a.work != nil:
-		return fmt.Sprintf("%s: %d of %d candidates", a.cursor.Target, a.cursor.Next-1, a.cursor.Total)
+	case !isDone && !a.run.DryRun && !a.cursor.IsAllowed:
+		return fmt.Sprintf("looked through %d of %d targets", len(a.cursor.Looked)+len(a.cursor.Finished), len(a.job.rules))
+	case len(a.cursor.Units) > 0 && a.cursor.Next > 0:
+		u := a.cursor.Units[0]
+		text := fmt.Sprintf("%s: %d of %d candidates", u.Target, a.cursor.Next-1, u.Total)
+		if u.Waves > 1 && a.piece.wave > 0 {
+			text += fmt.Sprintf(", wave %d of %d", a.piece.wave, u.Waves)
+		}
+		if u.Round > 1 {
+			text += fmt.Sprintf(", pass %d", u.Round)
+		}
+		if a.pace.why != "" {
+			text += "; " + a.pace.why
+		}
+		return text
 	case isDone && a.run.DryRun:
 		return fmt.Sprintf("%d rows would be affected", a.rows)
 	case isDone:
@@ -270,8 +331,42 @@ func (a *attempt) wrap(rule parsedRule, err error) error {
 		return nil
 	}
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == codeInsufficientPrivilege {
-		return fmt.Errorf("target %q (table %s): %w: grant the scheduler's role SELECT on the tables of the rule, and UPDATE (which locks rows) and DELETE on those that it locks and deletes from", rule.Target, rule.Table, err)
+	if !errors.As(err, &pg) || pg.Code != codeInsufficientPrivilege {
+		return fmt.Errorf("target %q (table %s): %w", rule.Target, rule.Table, err)
 	}
-	return fmt.Errorf("target %q (table %s): %w", rule.Target, rule.Table, err)
+	fix := "grant the scheduler's role SELECT on the tables of the rule, and UPDATE (which locks rows) and DELETE on those that it locks and deletes from"
+	if strings.Contains(pg.Message, "row-level security") {
+		fix = "rows that a policy hides would look as if they were not there: give the scheduler's role BYPASSRLS"
+	}
+	return fmt.Errorf("target %q (table %s): %w: %s", rule.Target, rule.Table, err, fix)
+}
+
+// inTx runs fn in a transaction beside the run's own.
+func (a *attempt) inTx(ctx context.Context, fn func(tx pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, a.run.Beginner, fn)
+}
+
+// clearPass deletes the candidates of a pass.
+func (a *attempt) clearPass(ctx context.Context, pass string) error {
+	return a.inTx(ctx, func(tx pgx.Tx) error { return a.sql.ClearCandidates(ctx, tx, a.run.ID, pass, math.MaxInt64) })
+}
+
+// total is how many rows the run will have changed, as far as is known.
+func (a *attempt) total() int64 {
+	total := a.rows
+	for i, u := range a.cursor.Units {
+		total += u.Total
+		if i == 0 && a.cursor.Next > 0 {
+			total -= a.cursor.Next - 1
+		}
+	}
+	return total
+}
+
+// Target is the one being worked; empty between targets.
+func (c cursor) Target() string {
+	if len(c.Units) == 0 {
+		return ""
+	}
+	return c.Units[0].Target
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,34 +19,41 @@ import (
 const (
 	codeInsufficientPrivilege = "42501"
 	codeLockNotAvailable      = "55P03"
+	codeQueryCanceled         = "57014"
+	codeRaiseException        = "P0001"
+	codeSyntaxError           = "42601"
+	// classIntegrity is that of violated constraints.
+	classIntegrity = "23"
 )
 
-// blockedMax is the number of rows, one after the other, that a run gives up on
-// because of a lock somebody holds, before it asks whether it is not the same lock.
-const blockedMax = 10
+// undoneMax is the number of rows, one after the other, that a run gives up on because
+// of a lock somebody holds, or of an error, before it asks whether it is not the same
+// for all.
+const undoneMax = 10
 
-// errBlocked: the batch had to give way to somebody's lock and has been undone.
-var errBlocked = errors.New("blocked by a lock")
+var (
+	// errBlocked: the batch had to give way to somebody's lock and has been undone.
+	errBlocked = errors.New("blocked by a lock")
+	// errRefused: a constraint or a trigger has refused a row of the batch.
+	errRefused = errors.New("refused by the database")
+)
 
-// clean works the candidates in the batch's transaction and moves the cursor.
+// clean works the piece in the batch's transaction and moves the cursor.
 func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
-	n := len(a.ctids)
+	p := a.piece
 	rows, held, err := a.change(ctx, batch.Tx)
 	switch {
-	case errors.Is(err, errBlocked):
-		a.sizer.blocked(n)
-		if n > 1 {
-			return nil // the same rows again, fewer at a time
-		}
-		a.blocked++
-		if a.blocked == blockedMax {
-			return fmt.Errorf("%d rows, one after the other, waited %v for a lock that another session holds: is a table below locked? %w", blockedMax, a.job.config.LockWait, err)
+	case errors.Is(err, errBlocked), errors.Is(err, errRefused):
+		isSkipped, err := a.undo(err)
+		if err != nil || !isSkipped {
+			return err
 		}
 	case err != nil:
 		return err
 	default:
-		a.sizer.took(n, held)
-		a.blocked = 0
+		a.sizers.of(p.isCheap()).took(int(p.rows), held)
+		a.pace.took(p, held, a.sizers.dear.target)
+		a.undone, a.isUnlocked = 0, false
 	}
 
 	target := jobs.Target{Rows: rows}
@@ -52,29 +61,73 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 		target.Batches = 1
 	}
 	a.rows += rows
-	a.cursor.Left += int64(n) - rows
-	a.cursor.Next += int64(n)
-	a.ctids = nil
-	if err := a.sql.ClearCandidates(ctx, batch.Tx, a.run.ID, a.cursor.Target, a.cursor.Next-1); err != nil {
-		return err
-	}
-	if a.cursor.Next <= a.cursor.Total {
-		batch.Targets.Merge(jobs.Targets{a.cursor.Target: target})
+	a.cursor.Left += p.rows - rows
+	a.cursor.Next, a.cursor.Block = p.next, p.block
+	a.chunks = a.chunks[p.chunks:]
+	u := a.cursor.Units[0]
+	if a.cursor.Next > u.Total && (u.Round > 1 || a.work.Set == "" || a.cursor.Left == a.cursor.Refused) {
+		if err := a.sql.ClearCandidates(ctx, batch.Tx, a.run.ID, u.Pass, math.MaxInt64); err != nil {
+			return err
+		}
+		a.leaveStale(u)
+		a.finishUnit(batch.Targets, target)
 		return nil
 	}
-	if a.cursor.Left > 0 {
-		target.Note = fmt.Sprintf("%d left for the next run: locked, changed meanwhile, or to go no more", a.cursor.Left)
+	batch.Targets.Merge(jobs.Targets{u.Target: target})
+	if p.chunks == 0 {
+		return nil
 	}
-	a.finish(batch.Targets, target)
-	return nil
+	n := a.cursor.Next
+	if len(a.chunks) > 0 {
+		n = a.chunks[0].N // it is begun
+	}
+	return a.sql.ClearCandidates(ctx, batch.Tx, a.run.ID, u.Pass, n)
 }
 
-// change locks what it can of the candidates, and then, in a statement with a
-// snapshot of its own, deletes or updates what the rule still names. It does so
-// within a savepoint: the error [errBlocked] leaves tx as it was. The duration is
-// that for which locks were held.
+// undo decides what becomes of a piece that could not be done: the same rows again,
+// fewer at a time, or, if it is one row alone, it is skipped.
+func (a *attempt) undo(cause error) (isSkipped bool, err error) {
+	p := &a.piece
+	if p.isRange() && !p.isUnlocked && errors.Is(cause, errBlocked) {
+		a.isUnlocked = true // the same range, without the rows that are locked
+		return false, nil
+	}
+	a.pace.mustLook = true
+	if p.rows > 1 && !p.isPage() {
+		a.sizers.of(p.isCheap()).undone(int(p.rows))
+		return false, nil
+	}
+	a.isUnlocked = false
+	if a.undone++; a.undone == undoneMax {
+		if errors.Is(cause, errBlocked) {
+			return false, fmt.Errorf("%d rows, one after the other, waited %v for a lock that another session holds: is a table below locked? %w", undoneMax, a.job.config.LockWait, cause)
+		}
+		return false, fmt.Errorf("%d rows, one after the other, were refused: correct the rule so that it leaves them out: %w", undoneMax, cause)
+	}
+	if errors.Is(cause, errRefused) {
+		a.cursor.Refused++
+		if a.cursor.Refusal == "" {
+			_, text, _ := strings.Cut(cause.Error(), ": ")
+			a.cursor.Refusal = text
+		}
+	}
+	return true, nil
+}
+
+// leaveStale has the passes of later targets made again if they go through the table
+// of a unit that is done: what they found may have gone by it.
+func (a *attempt) leaveStale(done unit) {
+	for i, u := range a.cursor.Units[1:] {
+		if u.Part == done.Part && u.Target != done.Target && a.cursor.Left < done.Total {
+			a.cursor.Units[i+1].IsStale = true
+		}
+	}
+}
+
+// change deletes or updates what the rule still names of the piece. It does so within
+// a savepoint: the errors [errBlocked] and [errRefused] leave tx as it was. The duration
+// is that for which locks were held.
 func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, error) {
-	w := a.work
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
 		return 0, 0, fmt.Errorf("begin a batch: %w", err)
@@ -83,15 +136,23 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := a.lockAndApply(ctx, savepoint, w)
-	if hasCode(err, codeLockNotAvailable) {
+	rows, err := a.apply(ctx, savepoint)
+	if err == nil && a.work.hasDeferred {
+		err = a.sql.CheckNow(ctx, savepoint)
+	}
+	if undone := undoneBy(err); undone != nil {
 		if rollbackErr := savepoint.Rollback(ctx); rollbackErr != nil {
 			return 0, 0, errors.Join(err, rollbackErr)
 		}
-		return 0, 0, fmt.Errorf("%w: %w", errBlocked, err)
+		return 0, 0, fmt.Errorf("%w: %w", undone, err)
 	}
 	if err != nil {
 		return 0, 0, err
+	}
+	if a.pace.asksForWaiters() {
+		if a.pace.heldUp, err = a.sql.HeldUp(ctx, savepoint); err != nil {
+			return 0, 0, err
+		}
 	}
 	held, err := a.sql.EndBatch(ctx, savepoint, before)
 	if err != nil {
@@ -103,33 +164,77 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 	return rows, held, nil
 }
 
-func (a *attempt) lockAndApply(ctx context.Context, tx pgx.Tx, w *work) (int64, error) {
+// undoneBy says whether an error is of a kind that fewer rows may not give.
+func undoneBy(err error) error {
+	var pg *pgconn.PgError
+	switch {
+	case !errors.As(err, &pg):
+		return nil
+	case pg.Code == codeLockNotAvailable:
+		return errBlocked
+	case strings.HasPrefix(pg.Code, classIntegrity), pg.Code == codeRaiseException:
+		return errRefused
+	}
+	return nil
+}
+
+// apply sends the statements of a batch.
+func (a *attempt) apply(ctx context.Context, tx pgx.Tx) (int64, error) {
+	w, p, u := a.work, a.piece, a.cursor.Units[0]
 	values := maps.Clone(a.values)
-	values["_ctids"] = a.ctids
-	values["_horizon"] = a.cursor.Horizon
+	maps.Copy(values, arguments{
+		"_part": u.Part, "_file": u.File, "_horizon": u.Horizon, "_ctids": p.ctids,
+		"_run_id": a.run.ID, "_job": a.run.Job, "_target": w.Target, "_table_name": w.part.Name,
+	})
 	if w.Mark != nil {
-		values[w.Mark.Name], values["_met"] = a.cursor.Mark, nonNil(a.cursor.Met)
+		values[w.Mark.Name], values["_met"] = u.Mark, nonNil(u.Met)
 	}
-	locked, err := queryColumn[pgtype.TID](ctx, tx, w.lock, values)
-	if err != nil {
-		return 0, fmt.Errorf("lock rows: %w", err)
-	}
-	if len(locked) == 0 {
-		return 0, nil
-	}
-	values["_locked"] = locked
-	for i, child := range w.children {
-		ctids, err := queryColumn[pgtype.TID](ctx, tx, child, values)
-		if err != nil {
-			return 0, fmt.Errorf("lock rows of %s: %w", w.Children[i].Table, err)
+	s := w.rows
+	switch {
+	case p.isRange():
+		values["_first"], values["_after"] = tidOf(p.first), tidOf(p.after)
+		if s = w.span; p.isUnlocked {
+			s = w.unlocked
 		}
-		values[childrenArgument(i)] = nonNil(ctids)
+	case !w.oneStatement:
+		isLocked, err := a.lock(ctx, tx, values)
+		if err != nil || !isLocked {
+			return 0, err
+		}
+		s = w.statements.apply
 	}
-	rows, err := w.apply.exec(ctx, tx, values)
+	rows, err := s.exec(ctx, tx, values)
 	if err != nil {
 		return 0, fmt.Errorf("change rows: %w", err)
 	}
 	return rows, nil
+}
+
+// lock locks what it can of the piece, and of the rows below, and adds it to the
+// values.
+func (a *attempt) lock(ctx context.Context, tx pgx.Tx, values arguments) (bool, error) {
+	w := a.work
+	locked, err := queryColumn[pgtype.TID](ctx, tx, w.statements.lock, values)
+	if err != nil {
+		return false, fmt.Errorf("lock rows: %w", err)
+	}
+	values["_locked"] = locked
+	if len(locked) == 0 {
+		return false, nil
+	}
+	for i, child := range w.children {
+		ctids, err := queryColumn[pgtype.TID](ctx, tx, child, values)
+		if err != nil {
+			return false, fmt.Errorf("lock rows of %s: %w", w.Children[i].Table, err)
+		}
+		values[childrenArgument(i)] = nonNil(ctids)
+	}
+	return true, nil
+}
+
+// tidOf is the first place of a block.
+func tidOf(block int64) pgtype.TID {
+	return pgtype.TID{BlockNumber: uint32(min(max(block, 0), math.MaxUint32)), Valid: true} //nolint:gosec // it is in bounds
 }
 
 // nonNil keeps pgx from sending NULL, of which nothing is true.

@@ -18,11 +18,20 @@ const (
 	BatchTimeDefault = 50 * time.Millisecond
 
 	// BatchRowsMaxDefault is the most rows of a batch where none is configured.
-	BatchRowsMaxDefault = 1000
+	BatchRowsMaxDefault = 20_000
 
 	// LockWaitDefault bounds the wait of a batch for a lock that it could not see
-	// beforehand, where none is configured.
-	LockWaitDefault = 150 * time.Millisecond
+	// beforehand, where none is configured. It adds to the time for which the batch
+	// holds its own.
+	LockWaitDefault = 50 * time.Millisecond
+
+	// LagMaxDefault is how many bytes of WAL a replica of the database may be behind
+	// while a job goes on at its full rate, where no bound is configured.
+	LagMaxDefault = 256 << 20
+
+	// MaxShareDefault is the share of a table that a job which deletes may take without
+	// being asked to, where none is configured.
+	MaxShareDefault = 0.9
 
 	// MarkWaitDefault bounds the wait for open transactions before the pass of a rule
 	// with a mark, where none is configured.
@@ -32,15 +41,27 @@ const (
 // Config says what a cleanup job is.
 type Config struct {
 	// Definition is the job's definition. Its parameters are the rules' arguments.
-	// Required.
+	// Required. [New] adds the parameters that every cleanup job has.
 	Definition jobs.Definition
 
 	// Rules are worked in this order, each as a target of its own. Required.
 	Rules []Rule
 
 	// BatchTime is the time for which a batch aims to hold its locks. Zero means
-	// [BatchTimeDefault].
+	// [BatchTimeDefault]. It is the default of the parameter [ParameterBatchTime].
 	BatchTime time.Duration
+
+	// MaxRows is the default of the parameter [ParameterMaxRows]. Zero means no bound.
+	MaxRows int64
+
+	// MaxShare is the default of the parameter [ParameterMaxShare]. Zero means
+	// [MaxShareDefault] for a job that deletes, and 1, no bound, for one that updates.
+	MaxShare float64
+
+	// LagMax is how many bytes of WAL a replica of the database may be behind: beyond
+	// that the job waits, or goes on slowly. It needs the privileges of
+	// pg_read_all_stats. Zero means [LagMaxDefault].
+	LagMax int64
 
 	// BatchRowsMax bounds the rows of a batch. Zero means [BatchRowsMaxDefault].
 	BatchRowsMax int
@@ -59,8 +80,9 @@ type Config struct {
 
 // Job is a cleanup job made of rules. It is safe for concurrent use.
 type Job struct {
-	config Config
-	rules  []parsedRule
+	config     Config
+	definition jobs.Definition
+	rules      []parsedRule
 }
 
 // parsedRule is a rule with its text read.
@@ -74,6 +96,9 @@ type parsedRule struct {
 func (r parsedRule) requires() []sql.Relation {
 	relations := []sql.Relation{{Relation: r.Table}}
 	relations = append(relations, r.text.requires...)
+	if r.ArchiveTable != "" {
+		relations = append(relations, sql.Relation{Relation: r.ArchiveTable})
+	}
 	for _, c := range r.Children {
 		relations = append(relations, sql.Relation{Relation: c.Table})
 	}
@@ -93,8 +118,14 @@ func New(config Config) (*Job, error) {
 	if len(config.Rules) == 0 {
 		errs = append(errs, errors.New("no Rules: give at least one"))
 	}
-	if config.BatchTime < 0 || config.BatchRowsMax < 0 || config.LockWait < 0 || config.MarkWait < 0 {
-		errs = append(errs, errors.New("BatchTime, BatchRowsMax, LockWait and MarkWait cannot be negative"))
+	if config.BatchTime < 0 || config.BatchRowsMax < 0 || config.LockWait < 0 || config.MarkWait < 0 || config.MaxRows < 0 || config.LagMax < 0 {
+		errs = append(errs, errors.New("BatchTime, BatchRowsMax, LockWait, MarkWait, MaxRows and LagMax cannot be negative"))
+	}
+	if config.MaxShare < 0 || config.MaxShare > 1 {
+		errs = append(errs, fmt.Errorf("MaxShare is %v: it is a share, from 0 to 1", config.MaxShare))
+	}
+	if name := reservedParameter(config.Definition.Parameters); name != "" {
+		errs = append(errs, fmt.Errorf("parameter %q: every cleanup job has one of that name: choose another", name))
 	}
 	seen := make(map[string]bool)
 	for _, rule := range config.Rules {
@@ -114,6 +145,9 @@ func New(config Config) (*Job, error) {
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("job %q: %w: %w", config.Definition.Name, jobs.ErrInvalidJob, errors.Join(errs...))
 	}
+	// A copy: the caller may make variants of its own.
+	j.definition = config.Definition
+	j.definition.Parameters = slices.Concat(config.Definition.Parameters, j.parameters())
 	return j, nil
 }
 
@@ -138,6 +172,9 @@ func (c Config) withDefaults() Config {
 	if c.LockWait == 0 {
 		c.LockWait = LockWaitDefault
 	}
+	if c.LagMax == 0 {
+		c.LagMax = LagMaxDefault
+	}
 	if c.MarkWait == 0 {
 		c.MarkWait = MarkWaitDefault
 	}
@@ -149,7 +186,7 @@ func (c Config) withDefaults() Config {
 func (j *Job) Config() Config { return j.config.withDefaults() }
 
 // Definition describes the job.
-func (j *Job) Definition() jobs.Definition { return j.config.Definition }
+func (j *Job) Definition() jobs.Definition { return j.definition }
 
 // Start begins or resumes an attempt. It also deletes what ended runs of this or
 // other jobs have left in the table of candidates; if that fails it only says so
@@ -160,9 +197,9 @@ func (j *Job) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
 		run:    run,
 		sql:    sql.For(run.Schema),
 		values: make(arguments, len(run.Parameters)+1),
-		sizer:  newSizer(j.config.BatchTime, j.config.BatchRowsMax),
 		rows:   run.Done.Rows(),
 	}
+	a.sizers = newSizers(run.Parameters.Duration(ParameterBatchTime), j.config.BatchRowsMax)
 	for name, value := range run.Parameters {
 		if list, ok := value.([]string); ok {
 			value = nonNil(list)

@@ -2,81 +2,87 @@ package retention
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/systempromptio/scheduler/sql"
 )
 
-// load reads the candidates of the next batch. It makes the pass first, if the run
-// has not come to it yet, or if its candidates have gone: the table is not logged, a
-// crash of the server empties it. Without candidates there is nothing to clean.
-func (a *attempt) load(ctx context.Context, w *work) error {
-	isFresh := a.cursor.Next == 0
-	for {
-		if isFresh {
-			if err := a.pass(ctx, w); err != nil {
+// pass looks through a table once and keeps the candidates. Nothing of it is part of
+// the run until the cursor names it: another attempt, which may be a zombie, has a pass
+// of its own.
+func (a *attempt) pass(ctx context.Context, w *work) (unit, error) {
+	u := unit{Target: w.Target, Part: w.part.OID, Pass: w.Target + "/" + rand.Text(), Round: 1, File: w.part.File}
+	if w.Mark != nil {
+		var err error
+		if u.Mark, err = a.takeMark(ctx, w); err != nil {
+			return unit{}, err
+		}
+	}
+	found := &collector{way: w.way, store: func(chunks []sql.Chunk) error {
+		return a.inTx(ctx, func(tx pgx.Tx) error { return a.sql.StoreCandidates(ctx, tx, a.run.ID, u.Pass, chunks) })
+	}}
+	before := func(tx pgx.Tx) (err error) {
+		if w.Mark != nil {
+			u.Horizon, err = a.sql.BeginPass(ctx, tx)
+		}
+		return err
+	}
+	err := a.whole(ctx, w, before, func(tx pgx.Tx) error {
+		if found.total > 0 { // an earlier try
+			if err := a.clearPass(ctx, u.Pass); err != nil {
 				return err
 			}
 		}
-		want := min(int64(a.sizer.size()), a.cursor.Total-a.cursor.Next+1)
-		if want <= 0 {
-			return nil
+		found.reset()
+		return a.collect(ctx, tx, w, u.Horizon, found)
+	})
+	if err != nil {
+		// Whoever comes next has a pass of its own.
+		return unit{}, errors.Join(fmt.Errorf("look for candidates: %w", err), a.clearPass(context.WithoutCancel(ctx), u.Pass))
+	}
+	u.Total, u.Pages, u.Waves, u.Met = found.total, found.pages, found.waves, found.met
+	a.run.Logger.DebugContext(ctx, "looked for candidates", slog.String("target", w.Target), slog.String("table", w.part.Name),
+		slog.Int64("candidates", u.Total), slog.Int64("pages", u.Pages))
+	return u, nil
+}
+
+// collect reads what the rule names.
+func (a *attempt) collect(ctx context.Context, tx pgx.Tx, w *work, horizon int64, found *collector) error {
+	values := a.passValues(w.parsedRule)
+	values["_horizon"] = horizon
+	rows, err := tx.Query(ctx, w.pass.text, w.pass.args(values)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var ctid pgtype.TID
+	var writer *string
+	for rows.Next() {
+		if w.Mark == nil {
+			err = rows.Scan(&ctid)
+		} else {
+			err = rows.Scan(&ctid, &writer)
 		}
-		err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
-			a.ctids, err = a.sql.NextCandidates(ctx, tx, a.run.ID, w.Target, a.cursor.Next, want)
-			return err
-		})
 		if err != nil {
 			return err
 		}
-		if int64(len(a.ctids)) == want {
-			return a.prune(ctx, w)
-		}
-		if isFresh {
-			return errors.New("the candidates have gone while they were being read: was the table retention_candidates emptied?")
-		}
-		a.run.Logger.InfoContext(ctx, "candidates are gone, looking for them again")
-		isFresh = true
-	}
-}
-
-// pass looks through the table once and notes the candidates.
-func (a *attempt) pass(ctx context.Context, w *work) error {
-	next := cursor{Finished: a.cursor.Finished, Target: w.Target, Next: 1}
-	if w.Mark != nil {
-		var err error
-		if next.Mark, err = a.takeMark(ctx, w); err != nil {
+		if err := found.add(ctid, writer); err != nil {
 			return err
 		}
 	}
-	err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
-		if w.Mark != nil {
-			if next.Horizon, err = a.sql.BeginPass(ctx, tx); err != nil {
-				return err
-			}
-		}
-		// An earlier attempt may have ended after its pass and before its first batch.
-		if err = a.sql.ClearCandidates(ctx, tx, a.run.ID, w.Target, math.MaxInt64); err != nil {
-			return err
-		}
-		values := a.passValues(w.parsedRule)
-		values["_run_id"], values["_target"], values["_horizon"] = a.run.ID, w.Target, next.Horizon
-		if next.Total, err = w.pass.exec(ctx, tx, values); err != nil || w.Mark == nil {
-			return err
-		}
-		next.Met, err = queryColumn[string](ctx, tx, w.met, values)
+	if err := rows.Err(); err != nil {
 		return err
-	})
-	if err != nil {
-		return fmt.Errorf("look for candidates: %w", err)
 	}
-	a.cursor = next
-	return nil
+	return found.finish()
 }
 
 // passValues are the arguments for a look at everything: each mark lies below every
@@ -91,17 +97,104 @@ func (a *attempt) passValues(rules ...parsedRule) arguments {
 	return values
 }
 
-// prune makes room in the pages of the next batch, if it updates.
-func (a *attempt) prune(ctx context.Context, w *work) error {
-	if w.prune.text == "" {
+const (
+	// giveWayPoll is how long somebody may wait for a statement that looks at
+	// everything before it gives way; giveWaysMax how often it does so.
+	giveWayPoll = 250 * time.Millisecond
+	giveWaysMax = 5
+)
+
+// errGaveWay: a look at everything has ended for the sake of a session that waited.
+var errGaveWay = errors.New("gave way to a session that waits for a lock on the table")
+
+// whole runs fn, which looks at everything, in a transaction of its own. Such a look
+// takes seconds, with a lock that harms nobody: but if somebody waits for it, to alter
+// the table, then all that comes after waits, too. So it ends, lets them go first, and
+// begins anew. before, if not nil, runs first in the transaction.
+func (a *attempt) whole(ctx context.Context, w *work, before, fn func(tx pgx.Tx) error) error {
+	for gaveWay := 0; ; gaveWay++ {
+		if err := a.waitForConflict(ctx, w); err != nil {
+			return err
+		}
+		err := a.inTx(ctx, func(tx pgx.Tx) error {
+			if before != nil {
+				if err := before(tx); err != nil {
+					return err
+				}
+			}
+			pid, err := a.sql.BeginWhole(ctx, tx, a.job.config.LockWait)
+			if err != nil {
+				return err
+			}
+			if gaveWay >= giveWaysMax {
+				return fn(tx)
+			}
+			return a.politely(ctx, pid, func() error { return fn(tx) })
+		})
+		switch {
+		case errors.Is(err, errGaveWay):
+			a.run.Logger.InfoContext(ctx, "a look through the table gave way to a session that waited for a lock", slog.String("table", w.part.Name))
+		case hasCode(err, codeLockNotAvailable) && gaveWay < giveWaysMax:
+		default:
+			return err
+		}
+	}
+}
+
+// politely runs fn, which has a statement under way on the session pid, and ends that
+// statement when it keeps others waiting.
+func (a *attempt) politely(ctx context.Context, pid int32, fn func() error) error {
+	watchCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	gave := make(chan bool, 1)
+	go func() {
+		did := false
+		defer func() { gave <- did }()
+		ticker := time.NewTicker(giveWayPoll)
+		defer ticker.Stop()
+		for !did {
+			select {
+			case <-watchCtx.Done():
+				return
+			case <-ticker.C:
+			}
+			// Not watchCtx: a statement that is under way ends first, so that its
+			// connection stays good.
+			err := a.inTx(ctx, func(tx pgx.Tx) (err error) {
+				did, err = a.sql.GiveWay(ctx, tx, pid)
+				return err
+			})
+			if err != nil {
+				return // fn finds out
+			}
+		}
+	}()
+	err := fn()
+	stop()
+	if <-gave && hasCode(err, codeQueryCanceled) {
+		return errors.Join(errGaveWay, err)
+	}
+	return err
+}
+
+// prune makes room in the pages of the next batch, if its rows are to stay on them.
+// The first wave finds them as the pass left them.
+func (a *attempt) prune(ctx context.Context) error {
+	if a.work.way != wayWaves || a.piece.wave <= 1 {
 		return nil
 	}
 	values := maps.Clone(a.values)
-	values["_blocks"] = blocks(a.ctids)
-	err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) error {
+	values["_blocks"] = blocks(a.piece.ctids)
+	err := a.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := a.sql.BeginWhole(ctx, tx, a.job.config.LockWait); err != nil {
+			return err
+		}
 		var rows int64
-		return w.prune.queryRow(ctx, tx, values).Scan(&rows)
+		return a.work.prune.queryRow(ctx, tx, values).Scan(&rows)
 	})
+	if hasCode(err, codeLockNotAvailable) {
+		return nil // the batch meets the same lock, and gives way
+	}
 	if err != nil {
 		return fmt.Errorf("read the pages of the next batch: %w", err)
 	}
@@ -111,7 +204,7 @@ func (a *attempt) prune(ctx context.Context, w *work) error {
 // blocks lists the pages of rows, each once.
 func blocks(ctids []pgtype.TID) []int64 {
 	seen := make(map[uint32]bool, len(ctids))
-	var list []int64
+	list := make([]int64, 0, len(ctids))
 	for _, ctid := range ctids {
 		if !seen[ctid.BlockNumber] {
 			seen[ctid.BlockNumber] = true
@@ -123,16 +216,16 @@ func blocks(ctids []pgtype.TID) []int64 {
 
 // dropLeftovers deletes the candidates of runs that have ended without doing so.
 func (a *attempt) dropLeftovers(ctx context.Context) {
-	const step = 10_000
+	const step = 1000
 	err := func() error {
 		var over []int64
-		err := pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
+		err := a.inTx(ctx, func(tx pgx.Tx) (err error) {
 			over, err = a.sql.RunsOver(ctx, tx, a.run.ID)
 			return err
 		})
 		for _, id := range over {
 			for n := int64(step); err == nil && n == step; {
-				err = pgx.BeginFunc(ctx, a.run.Beginner, func(tx pgx.Tx) (err error) {
+				err = a.inTx(ctx, func(tx pgx.Tx) (err error) {
 					n, err = a.sql.DropCandidates(ctx, tx, id, step)
 					return err
 				})

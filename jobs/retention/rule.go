@@ -24,6 +24,15 @@ type Rule struct {
 
 	// SQL selects the ctid of each row to go, once: one column, of Table. Required.
 	//
+	// Write Table as {table} in it:
+	//
+	//	SELECT l.ctid FROM {table} l WHERE l.created_at < @now::timestamptz - interval '30 days'
+	//
+	// In this form, with a single table in FROM, the engine can work the partitions of
+	// a table one by one, and a rule that looks at nothing but the row itself in larger
+	// batches. A function of one's own that reads tables hides that from the engine:
+	// it then takes the careful way.
+	//
 	// Its arguments are written @name: the job's parameters, the mark, and @now, the
 	// database's clock at the start of the attempt. It should be a plain SELECT: the
 	// batches ask it about rows by their ctids, and DISTINCT, GROUP BY, LIMIT, window
@@ -44,6 +53,12 @@ type Rule struct {
 	// Set, if not empty, updates the rows instead of deleting them, such as
 	// "ended_at = now()". An updated row should not be named by the rule any more.
 	Set string
+
+	// ArchiveTable, if not empty, is a table that takes the rows that a rule deletes, in
+	// the statement that deletes them. It has the columns of Table, and may have more
+	// with defaults. A row that it refuses stays. Optional; see also the parameter
+	// [ParameterArchive].
+	ArchiveTable string
 
 	// Children are tables whose rows refer to the rows to go and to which others
 	// refer in turn. Optional; only for rules that delete.
@@ -115,6 +130,9 @@ func (r Rule) check(text ruleText, parameters []jobs.Parameter) error {
 	}
 	if text.isEmpty() {
 		refuse("SQL is empty: give a SELECT of the ctid of the rows to go")
+	}
+	if r.Set != "" && r.ArchiveTable != "" {
+		refuse("ArchiveTable is only for rules that delete: leave out Set or ArchiveTable")
 	}
 	if r.Set != "" && len(r.Children) > 0 {
 		refuse("Children is only for rules that delete: leave out Set or Children")

@@ -1,10 +1,15 @@
 package retention
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
+	// batchRowsFirst is the first size of a batch; batchRowsDear where foreign keys or
+	// triggers may do anything for each row.
 	batchRowsFirst = 100
-	batchRowsMin   = 8
+	batchRowsDear  = 8
 )
 
 // sizer adapts the number of rows of a batch to the time that the last one took.
@@ -14,8 +19,33 @@ type sizer struct {
 	rows   int
 }
 
-func newSizer(target time.Duration, rowsMax int) sizer {
-	return sizer{target: target, max: rowsMax, rows: min(batchRowsFirst, rowsMax)}
+// sizers are two: rows that have to go to another page cost many times what rows cost
+// that can stay, and one size for both is far off for one of them.
+type sizers struct {
+	dear, cheap sizer
+}
+
+func newSizers(target time.Duration, rowsMax int) sizers {
+	s := sizer{target: target, max: rowsMax, rows: min(batchRowsFirst, rowsMax)}
+	return sizers{dear: s, cheap: s}
+}
+
+// of is the sizer for rows of a wave.
+func (s *sizers) of(isCheap bool) *sizer {
+	if isCheap {
+		return &s.cheap
+	}
+	return &s.dear
+}
+
+// startAt begins anew, for other rows, with so many at most.
+func (s *sizers) startAt(rows int) {
+	s.dear.rows, s.cheap.rows = min(s.dear.max, rows), min(s.cheap.max, rows)
+}
+
+// shrink makes the next batches smaller.
+func (s *sizers) shrink(factor float64) {
+	s.dear.rows, s.cheap.rows = max(int(float64(s.dear.rows)*factor), 1), max(int(float64(s.cheap.rows)*factor), 1)
 }
 
 // size is the number of rows of the next batch.
@@ -31,9 +61,9 @@ func (s *sizer) took(rows int, d time.Duration) {
 	if rows < s.rows && factor > 1 {
 		return
 	}
-	s.rows = min(max(int(float64(s.rows)*factor), batchRowsMin), s.max)
+	s.rows = min(max(int(math.Ceil(float64(s.rows)*factor)), 1), s.max)
 }
 
-// blocked tells of a batch of so many rows that had to give way to a lock that
-// somebody holds: smaller batches find the row, down to a batch of one.
-func (s *sizer) blocked(rows int) { s.rows = max(rows/8, 1) }
+// undone tells of a batch of so many rows that could not be done: smaller batches find
+// the row, down to a batch of one.
+func (s *sizer) undone(rows int) { s.rows = max(rows/8, 1) }

@@ -9,24 +9,24 @@ import (
 
 func TestSizerAdapts(t *testing.T) {
 	t.Parallel()
-	s := newSizer(50*time.Millisecond, 1000)
+	s := newSizers(50*time.Millisecond, 1000).dear
 	require.Equal(t, 100, s.size())
 
 	s.took(100, time.Millisecond)
 	require.Equal(t, 150, s.size(), "grows by half at most")
 	s.took(150, 40*time.Millisecond)
-	require.Equal(t, 187, s.size(), "aims at the target")
-	s.took(187, time.Hour)
-	require.Equal(t, 37, s.size(), "shrinks to a fifth at most")
+	require.Equal(t, 188, s.size(), "aims at the target")
+	s.took(188, time.Hour)
+	require.Equal(t, 38, s.size(), "shrinks to a fifth at most")
 	s.took(12, 0)
-	require.Equal(t, 37, s.size(), "a batch that was not full is no reason to grow")
+	require.Equal(t, 38, s.size(), "a batch that was not full is no reason to grow")
 	s.took(12, 100*time.Millisecond)
-	require.Equal(t, 18, s.size(), "but is one to shrink")
+	require.Equal(t, 19, s.size(), "but is one to shrink")
 
 	for range 10 {
 		s.took(s.size(), time.Hour)
 	}
-	require.Equal(t, batchRowsMin, s.size())
+	require.Equal(t, 1, s.size())
 	for range 20 {
 		s.took(s.size(), 0)
 	}
@@ -35,14 +35,14 @@ func TestSizerAdapts(t *testing.T) {
 
 func TestSizerGivesWay(t *testing.T) {
 	t.Parallel()
-	s := newSizer(50*time.Millisecond, 64)
+	s := newSizers(50*time.Millisecond, 64).dear
 	require.Equal(t, 64, s.size())
-	s.blocked(64)
+	s.undone(64)
 	require.Equal(t, 8, s.size())
-	s.blocked(8)
+	s.undone(8)
 	require.Equal(t, 1, s.size())
-	s.blocked(1)
+	s.undone(1)
 	require.Equal(t, 1, s.size())
 	s.took(1, 0)
-	require.Equal(t, 8, s.size())
+	require.Equal(t, 2, s.size(), "grows again from one")
 }

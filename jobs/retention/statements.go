@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,7 +59,8 @@ func queryColumn[T any](ctx context.Context, db sql.Querier, s statement, values
 	return pgx.CollectRows(rows, pgx.RowTo[T])
 }
 
-// statements are those of one rule, for one schema and one variant of the rule.
+// statements are those of one rule, for one table, or one partition, and one variant
+// of the rule.
 type statements struct {
 	rule     string
 	count    statement
@@ -68,46 +70,97 @@ type statements struct {
 	children []statement // one for each Child
 	apply    statement
 	mark     statement // only with a Mark
-	met      statement // only with a Mark
+
+	// Those of a rule of the direct form; see plan.
+	explain  statement
+	rows     statement
+	span     statement // only for deletes
+	unlocked statement // only for deletes
+	everyRow statement // only for deletes
 }
 
-// newStatements makes the statements around the text of a rule. taken are the texts
-// of earlier rules that delete rows of the same table.
-func newStatements(s *sql.Statements, rule Rule, text string, taken []string) statements {
-	shape := func(name string, more ...string) string {
-		return s.Shape(name, append(more, "{rule}", text, "{table}", rule.Table, "{set}", rule.Set)...)
+// shapes makes the statements around the text of a rule.
+type shapes struct {
+	sql     *sql.Statements
+	rule    Rule
+	text    string
+	direct  *direct
+	table   string
+	archive archive
+}
+
+// archive says where deleted rows go: nowhere, as JSON to the scheduler's own table, or
+// to a table that has these columns.
+type archive struct {
+	isJSON  bool
+	table   string
+	columns []string
+}
+
+func (x shapes) make(name string, more ...string) string {
+	keys := slices.Concat(more, []string{
+		"{rule}", x.text, "{set}", x.rule.Set, "{and_same_file}", x.sql.Shape("and_same_file"), "{strength}", "UPDATE",
+	})
+	if x.direct != nil {
+		keys = append(keys, "{alias}", x.direct.alias, "{condition}", x.direct.condition)
 	}
-	st := statements{rule: s.InSchema(text)}
+	// The table comes last: it may be in any schema.
+	return strings.ReplaceAll(x.sql.Shape(name, keys...), tableKey, x.table)
+}
+
+// archived makes a statement that deletes pass on what it deletes; alias is that of
+// the table in it.
+func (x shapes) archived(text, alias string) statement {
+	keys := []string{"{delete}", text, "{returning}", alias}
+	switch {
+	case x.archive.table != "":
+		keys = append(keys, "{archive}", x.archive.table, "{columns}", strings.Join(x.archive.columns, ", "))
+		return newStatement(x.make("archive_table", keys...))
+	case x.archive.isJSON:
+		return newStatement(x.make("archive_json", keys...))
+	}
+	return newStatement(text)
+}
+
+// newStatements makes the statements of a rule. taken are the texts of earlier rules
+// that delete rows of the same table.
+func newStatements(x shapes, taken []string) statements {
+	st := statements{rule: strings.ReplaceAll(x.sql.InSchema(x.text), tableKey, x.table)}
 	counted := make([]string, 0, len(taken)+1)
-	for _, one := range append([]string{text}, taken...) {
+	for _, one := range append([]string{x.text}, taken...) {
 		counted = append(counted, "(\n"+one+"\n)")
 	}
-	st.count = newStatement(s.Shape("count", "{rule}", strings.Join(counted, "\nEXCEPT\n")))
-
-	var apply string
-	if rule.Set != "" {
-		st.pass = newStatement(shape("pass_waves"))
-		st.prune = newStatement(shape("prune"))
-		st.lock = newStatement(shape("lock_set"))
-		apply = shape("set")
-	} else {
-		st.pass = newStatement(shape("pass"))
-		st.lock = newStatement(shape("lock"))
-		apply = shape("delete")
+	st.count = newStatement(x.make("count", "{rule}", strings.Join(counted, "\nEXCEPT\n")))
+	st.pass = newStatement(x.make("pass"))
+	apply, strength := "delete", "UPDATE"
+	if x.rule.Set != "" {
+		apply, strength = "set", "NO KEY UPDATE"
+		st.prune = newStatement(x.make("prune"))
 	}
-	for i, child := range rule.Children {
+	st.lock = newStatement(x.make("lock", "{strength}", strength))
+	var and strings.Builder
+	for i, child := range x.rule.Children {
 		keys := []string{
 			"{child}", child.Table, "{column}", child.Column, "{references}", child.References, "{locked}", childrenArgument(i),
 		}
-		st.children = append(st.children, newStatement(shape("lock_children", keys...)))
-		apply += "\n" + shape("and_children", keys...)
+		st.children = append(st.children, newStatement(x.make("lock_children", keys...)))
+		and.WriteString("\n" + x.make("and_children", keys...))
 	}
-	if rule.Mark != nil {
-		st.mark = newStatement(s.Shape("mark", "{table}", rule.Mark.Table, "{column}", rule.Mark.Column))
-		st.met = newStatement(shape("met"))
-		apply += "\n" + shape("and_unchanged")
+	if x.rule.Mark != nil {
+		st.mark = newStatement(x.sql.Shape("mark", tableKey, x.rule.Mark.Table, "{column}", x.rule.Mark.Column))
+		st.pass = newStatement(x.make("pass_written"))
+		and.WriteString("\n" + x.make("and_unchanged"))
 	}
-	st.apply = newStatement(apply)
+	st.apply = x.archived(x.make(apply, "{and}", and.String()), "t")
+	if x.direct != nil {
+		st.explain = newStatement(x.make("explain"))
+		st.rows = x.archived(x.make(apply+"_rows"), "t")
+		if x.rule.Set == "" {
+			st.span = x.archived(x.make("delete_range"), x.direct.alias)
+			st.unlocked = x.archived(x.make("delete_range_unlocked"), "t")
+			st.everyRow = newStatement(x.make("every_row"))
+		}
+	}
 	return st
 }
 
@@ -129,11 +182,17 @@ type Explanation struct {
 	Rule string
 	// Count is the dry run.
 	Count string
-	// Pass notes the candidates.
+	// Pass finds the candidates.
 	Pass string
 	// Batch lists the statements of a batch, in their order: those that lock, and
 	// the one that deletes or updates.
 	Batch []string
+	// OneStatement takes the place of Batch where the rule looks at nothing but the row
+	// itself; Range that of both for a table to which nothing refers, where most rows
+	// of a page go. Empty for a rule of another form, and Range for updates. Which it
+	// is depends on the database: the plan in a run's details says it.
+	OneStatement string
+	Range        string
 }
 
 // Explain shows what the job does for each of its rules, in their order, for the
@@ -149,7 +208,7 @@ func (j *Job) Explain(schema string) []Explanation {
 			taken = append(taken, texts[e])
 		}
 		texts = append(texts, text)
-		st := newStatements(s, r.Rule, text, taken)
+		st := newStatements(shapes{sql: s, rule: r.Rule, text: text, direct: readDirect(text), table: s.InSchema(r.Table)}, taken)
 		e := Explanation{
 			Target: r.Target, Table: s.InSchema(r.Table), Action: strings.TrimSpace("SET " + r.Set),
 			Requires: relationNames(s, r.requires()), Optional: relationNames(s, r.text.optional()),
@@ -162,6 +221,7 @@ func (j *Job) Explain(schema string) []Explanation {
 			e.Batch = append(e.Batch, child.text)
 		}
 		e.Batch = append(e.Batch, st.apply.text)
+		e.OneStatement, e.Range = st.rows.text, st.span.text
 		explanations = append(explanations, e)
 	}
 	return explanations

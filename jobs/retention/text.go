@@ -129,3 +129,82 @@ func (r ruleText) arguments() []string {
 	}
 	return names
 }
+
+// tableKey stands for the rule's table in its text, or for one of its partitions.
+const tableKey = "{table}"
+
+// direct is a rule of the form "SELECT t.ctid FROM {table} t WHERE condition": of one
+// table, so that the condition can stand in other statements.
+type direct struct{ alias, condition string }
+
+var directRE = regexp.MustCompile(`(?is)^(?:\s|--[^\n]*\n)*SELECT\s+(\w+)\.ctid\s+FROM\s+\{table\}\s+(?:AS\s+)?(\w+)\s+WHERE\s(.*)$`)
+
+// readDirect reads a rule's text; nil if it has another form. Whether what follows
+// WHERE is a condition, and nothing after it, the server has to say.
+func readDirect(text string) *direct {
+	match := directRE.FindStringSubmatch(text)
+	if match == nil || !strings.EqualFold(match[1], match[2]) {
+		return nil
+	}
+	return &direct{alias: match[2], condition: match[3]}
+}
+
+var functionRE = regexp.MustCompile(`\b([A-Za-z_]\w*)"?\s*\(`)
+
+// functions lists what may be the names of functions that a text calls.
+func functions(text string) []string {
+	names := []string{}
+	for _, match := range functionRE.FindAllStringSubmatch(commentRE.ReplaceAllString(text, ""), -1) {
+		names = append(names, strings.ToLower(match[1]), match[1])
+	}
+	return names
+}
+
+var setColumnRE = regexp.MustCompile(`^\s*\(?\s*("(?:[^"]|"")+"|\w+)`)
+
+// setColumns lists the columns that the SET of an UPDATE assigns to, as the catalog
+// writes them. It finds at least these: "(a, b) = (1, 2)" gives a, b and more.
+func setColumns(set string) []string {
+	columns := []string{}
+	for _, assignment := range splitOutside(set) {
+		targets, _, _ := strings.Cut(assignment, "=")
+		for target := range strings.SplitSeq(targets, ",") {
+			match := setColumnRE.FindStringSubmatch(target)
+			if match == nil {
+				continue
+			}
+			name := strings.ToLower(match[1])
+			if quoted, ok := strings.CutPrefix(match[1], `"`); ok {
+				name = strings.ReplaceAll(strings.TrimSuffix(quoted, `"`), `""`, `"`)
+			}
+			columns = append(columns, name)
+		}
+	}
+	return columns
+}
+
+// splitOutside splits a text at its commas outside of parentheses, brackets and
+// quotes.
+func splitOutside(text string) []string {
+	var parts []string
+	depth, start := 0, 0
+	var quote rune
+	for i, r := range text {
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '\'' || r == '"':
+			quote = r
+		case r == '(' || r == '[':
+			depth++
+		case r == ')' || r == ']':
+			depth--
+		case r == ',' && depth == 0:
+			parts = append(parts, text[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, text[start:])
+}

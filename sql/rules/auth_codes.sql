@@ -1,4 +1,4 @@
 -- Authorization codes that are expired or used.
 SELECT c.ctid
-FROM oauth_auth_codes c
+FROM {table} c
 WHERE c.expires_at < @now::timestamptz OR c.used_at IS NOT NULL

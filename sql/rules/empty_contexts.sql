@@ -3,7 +3,7 @@
 -- task_messages.context_id null.
 -- requires: agent_tasks, task_messages
 SELECT c.ctid
-FROM user_contexts c
+FROM {table} c
 WHERE c.created_at < @now::timestamptz - make_interval(hours => @retention_hours)
   -- No index helps here. In the pass, message_mark lies below every id; in the
   -- batches after it, below those that came since.

@@ -1,4 +1,4 @@
 -- Replay records of ID-JAG assertions that are expired.
 SELECT r.ctid
-FROM id_jag_replay r
+FROM {table} r
 WHERE r.expires_at < @now::timestamptz

@@ -1,4 +1,4 @@
 -- Revocations of tokens that are expired themselves.
 SELECT r.ctid
-FROM oauth_jti_revocations r
+FROM {table} r
 WHERE r.exp < @now::timestamptz

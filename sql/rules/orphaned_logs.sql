@@ -2,7 +2,7 @@
 -- and neither are the ids under which the platform itself writes.
 -- requires: users
 SELECT l.ctid
-FROM logs l
+FROM {table} l
 WHERE l.user_id <> ''
   AND l.user_id <> ALL (@system_user_ids::text[])
   AND NOT EXISTS (SELECT FROM users u WHERE u.id = l.user_id)

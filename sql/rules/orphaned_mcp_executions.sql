@@ -2,6 +2,6 @@
 -- none and is no orphan.
 -- requires: user_contexts
 SELECT e.ctid
-FROM mcp_tool_executions e
+FROM {table} e
 WHERE e.context_id <> ''
   AND NOT EXISTS (SELECT FROM user_contexts c WHERE c.context_id = e.context_id)

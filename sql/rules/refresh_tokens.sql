@@ -1,4 +1,4 @@
 -- Refresh tokens that are expired.
 SELECT r.ctid
-FROM oauth_refresh_tokens r
+FROM {table} r
 WHERE r.expires_at < @now::timestamptz

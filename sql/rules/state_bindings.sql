@@ -1,4 +1,4 @@
 -- State bindings that are expired.
 SELECT r.ctid
-FROM oauth_state_bindings r
+FROM {table} r
 WHERE r.expires_at < @now::timestamptz

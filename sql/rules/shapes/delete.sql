@@ -9,4 +9,4 @@ WHERE t.ctid = ANY (@_locked::tid[])
 {rule}
     ) r
     WHERE r.ctid = ANY (@_locked::tid[])
-  )
+  ){and}

@@ -1,0 +1,174 @@
+package retention
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+// scanPagesMax bounds what the scans of foreign keys without an index may read, in
+// pages: 8 GB, some seconds from memory.
+const scanPagesMax = 1_000_000
+
+// withinBounds blocks a run that has found more than its bounds allow.
+func (a *attempt) withinBounds(ctx context.Context) error {
+	found := make(map[string]int64)
+	for _, u := range a.cursor.Units {
+		found[u.Target] += u.Total
+	}
+	err := a.boundsOf(ctx, found, a.total())
+	if jobs.IsBlocked(err) {
+		a.dropOwn(ctx)
+	}
+	return err
+}
+
+// boundsOf blocks a run that would change so many rows of its targets, and so many in
+// all.
+func (a *attempt) boundsOf(ctx context.Context, found map[string]int64, total int64) error {
+	if most := a.run.Parameters.Int(ParameterMaxRows); most > 0 && total > most {
+		return jobs.Blocked(fmt.Errorf("%d rows would be changed, and %s is %d. Look at what they are: %s. If that is right, let it through once: %s",
+			total, ParameterMaxRows, most, a.dryRunCall(), a.runCall(ParameterMaxRows, total)))
+	}
+	most := a.run.Parameters.Float(ParameterMaxShare)
+	if most >= 1 {
+		return nil
+	}
+	byTable := make(map[string]int64)
+	for i, rule := range a.job.rules {
+		if found[rule.Target] == 0 {
+			continue
+		}
+		byTable[rule.Table] += found[rule.Target]
+		rows := byTable[rule.Table]
+		if rows < MaxShareRowsMin {
+			continue
+		}
+		all, err := a.tableRows(ctx, i, float64(rows)/most)
+		if err != nil {
+			return a.wrap(rule, err)
+		}
+		if share := float64(rows) / float64(max(all, 1)); share > most {
+			return jobs.Blocked(fmt.Errorf("%d of the %d rows of %s would be changed, and %s is %v. Look at what they are: %s. If that is right, let it through once: %s",
+				rows, all, rule.Table, ParameterMaxShare, most, a.dryRunCall(), a.runCall(ParameterMaxShare, 1)))
+		}
+	}
+	return nil
+}
+
+// tableRows is how many rows a table has: an estimate, if it is well above enough, else
+// a count.
+func (a *attempt) tableRows(ctx context.Context, i int, enough float64) (int64, error) {
+	v, err := a.variantOf(ctx, i)
+	if err != nil {
+		return 0, err
+	}
+	estimate := 0.0
+	for _, part := range v.parts {
+		estimate += max(part.Tuples, 0)
+	}
+	if estimate > 2*enough {
+		return int64(estimate), nil
+	}
+	var rows int64
+	s := newStatement(shapes{sql: a.sql, rule: v.Rule, table: a.sql.InSchema(v.Table)}.make("count", "{rule}", "SELECT FROM "+tableKey))
+	err = a.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := a.sql.BeginWhole(ctx, tx, a.job.config.LockWait); err != nil {
+			return err
+		}
+		return s.queryRow(ctx, tx, a.values).Scan(&rows)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count the rows of the table: %w", err)
+	}
+	return rows, nil
+}
+
+// runCall is the SQL that asks for the same run with one parameter changed.
+func (a *attempt) runCall(parameter string, value any) string {
+	return fmt.Sprintf("SELECT %s.run_now('%s', '%s')", a.run.Schema, a.run.Job, a.given(jobs.Parameters{parameter: value}))
+}
+
+// dryRunCall is the SQL that asks for the same run, dry.
+func (a *attempt) dryRunCall() string {
+	given := a.given(nil)
+	if given == "{}" {
+		return fmt.Sprintf("SELECT %s.run_now('%s', dry_run => true)", a.run.Schema, a.run.Job)
+	}
+	return fmt.Sprintf("SELECT %s.run_now('%s', '%s', dry_run => true)", a.run.Schema, a.run.Job, given)
+}
+
+// given are the run's parameters that are not the defaults, with some changed, as a
+// string in SQL holds them.
+func (a *attempt) given(changed jobs.Parameters) string {
+	given := jobs.Parameters{}
+	defaults, err := jobs.Resolve(a.job.definition)
+	for name, value := range a.run.Parameters {
+		if err != nil || !reflect.DeepEqual(value, defaults[name]) {
+			given[name] = value
+		}
+	}
+	maps.Copy(given, changed)
+	text, err := json.Marshal(given)
+	if err != nil {
+		return "{}"
+	}
+	return strings.ReplaceAll(string(text), "'", "''")
+}
+
+// checkReferences blocks a run whose deletes would make foreign keys read a table from
+// end to end, again and again, or lose rows that are to be archived.
+func (a *attempt) checkReferences(ctx context.Context, w *work, rows int64) error {
+	var errs []error
+	for _, r := range w.references {
+		if w.archives(a) && r.Cascades && r.Pages > 0 {
+			errs = append(errs, fmt.Errorf("rows of %s would go along (foreign key %s cascades) and are not archived: delete them by a rule of their own first, or archive nothing", r.Table, r.Name))
+			continue
+		}
+		if r.HasIndex || rows*r.Pages <= scanPagesMax {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("each of %d rows would make the foreign key %s read all of %s (%d pages), since it has no index on %s: CREATE INDEX CONCURRENTLY ON %s (%s)",
+			rows, r.Name, r.Table, r.Pages, strings.Join(r.Columns, ", "), r.Table, strings.Join(r.Columns, ", ")))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	if !a.run.DryRun {
+		a.dropOwn(ctx)
+	}
+	return jobs.Blocked(errors.Join(errs...))
+}
+
+// dropOwn deletes the candidates of the run itself.
+func (a *attempt) dropOwn(ctx context.Context) {
+	for _, u := range a.cursor.Units {
+		if err := a.clearPass(ctx, u.Pass); err != nil {
+			return // the next run drops them
+		}
+	}
+}
+
+// archiveOf says where the rows go that a rule deletes.
+func (a *attempt) archiveOf(rule Rule, columns []string) archive {
+	switch {
+	case rule.Set != "":
+		return archive{}
+	case rule.ArchiveTable != "":
+		return archive{table: a.sql.InSchema(rule.ArchiveTable), columns: columns}
+	}
+	return archive{isJSON: a.run.Parameters.String(ParameterArchive) == ArchiveJSON}
+}
+
+func (w *work) archives(a *attempt) bool {
+	to := a.archiveOf(w.Rule, nil)
+	return to.isJSON || to.table != ""
+}

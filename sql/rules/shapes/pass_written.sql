@@ -1,0 +1,15 @@
+-- The pass of a rule with a mark: every row that the rule names, in the order of the
+-- table, and who wrote it, where that transaction is not below the horizon.
+--
+-- All that the pass sees was committed by then, so it saw all that those transactions
+-- wrote. A transaction that stays open anywhere on the server holds the horizon back,
+-- and all that was written since is named here.
+SELECT r.ctid,
+       CASE WHEN (t.xmin::text::bigint - @_horizon::bigint) & 4294967295
+                 < pg_snapshot_xmax(pg_current_snapshot())::text::bigint - @_horizon::bigint
+            THEN t.xmin::text END
+FROM (
+{rule}
+) r
+JOIN {table} t ON t.ctid = r.ctid
+ORDER BY r.ctid
