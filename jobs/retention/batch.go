@@ -51,7 +51,7 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 	case err != nil:
 		return err
 	default:
-		a.sizers.of(p.isCheap()).took(int(p.rows), held)
+		a.sizers.of(p.isCheap()).took(p.isFull, held)
 		a.pace.took(p, held, a.sizers.dear.target)
 		a.undone, a.isUnlocked = 0, false
 	}

@@ -18,7 +18,7 @@ const (
 	BatchTimeDefault = 50 * time.Millisecond
 
 	// BatchRowsMaxDefault is the most rows of a batch where none is configured.
-	BatchRowsMaxDefault = 20_000
+	BatchRowsMaxDefault = 100_000
 
 	// LockWaitDefault bounds the wait of a batch for a lock that it could not see
 	// beforehand, where none is configured. It adds to the time for which the batch

@@ -32,6 +32,8 @@ type piece struct {
 	next, block int64
 	// chunks is how many chunks are done with after it.
 	chunks int
+	// isFull: it could have had more rows, had it been meant to.
+	isFull bool
 	// isUnlocked: rows of the range that are locked are left out.
 	isUnlocked bool
 }
@@ -64,9 +66,13 @@ func (a *attempt) load(ctx context.Context) error {
 			a.cursor.Left = a.cursor.Refused
 			continue
 		}
-		if len(a.chunks) == 0 {
+		size := int64(1)
+		if len(a.chunks) > 0 {
+			size = int64(a.sizers.of(a.chunks[0].Wave > 1).size())
+		}
+		if end := a.loadedEnd(); end < min(a.cursor.Next+size, u.Total+1) {
 			err := a.inTx(ctx, func(tx pgx.Tx) (err error) {
-				a.chunks, err = a.sql.NextCandidates(ctx, tx, a.run.ID, u.Pass, a.cursor.Next, loadChunks)
+				a.chunks, err = a.sql.NextCandidates(ctx, tx, a.run.ID, u.Pass, a.cursor.Next, loadChunks+size/rangePages)
 				return err
 			})
 			if err != nil {
@@ -88,6 +94,15 @@ func (a *attempt) load(ctx context.Context) error {
 	}
 }
 
+// loadedEnd is the number of the first candidate that is not loaded.
+func (a *attempt) loadedEnd() int64 {
+	if len(a.chunks) == 0 {
+		return a.cursor.Next
+	}
+	last := a.chunks[len(a.chunks)-1]
+	return last.N + last.Rows
+}
+
 // cut takes the next batch, of about so many rows, from chunks of which the first
 // holds candidate number next. It takes chunks of one kind.
 func cut(chunks []sql.Chunk, next, block int64, size int) piece {
@@ -96,7 +111,11 @@ func cut(chunks []sql.Chunk, next, block int64, size int) piece {
 	for i, c := range chunks {
 		want := int64(size) - p.rows
 		left := c.N + c.Rows - p.next
-		if want <= 0 || c.IsRange() != isRange || (c.Wave > 1) != p.isCheap() || c.N > p.next {
+		if want <= 0 {
+			p.isFull = true
+			break
+		}
+		if c.IsRange() != isRange || (c.Wave > 1) != p.isCheap() || c.N > p.next {
 			break
 		}
 		if isRange {
@@ -108,6 +127,7 @@ func cut(chunks []sql.Chunk, next, block int64, size int) piece {
 			}
 			pages := c.LastBlock + 1 - first
 			if take := max(pages*want/max(left, 1), 1); left > want && take < pages {
+				p.isFull = true
 				if i > 0 {
 					break
 				}
@@ -122,11 +142,13 @@ func cut(chunks []sql.Chunk, next, block int64, size int) piece {
 			take := min(left, want)
 			p.ctids = append(p.ctids, c.CTIDs[from:from+take]...)
 			if take < left {
+				p.isFull = true
 				p.rows, p.next = p.rows+take, p.next+take
 				return p
 			}
 		}
 		p.rows, p.next, p.chunks = p.rows+left, p.next+left, p.chunks+1
 	}
+	p.isFull = p.isFull || p.rows >= int64(size)
 	return p
 }

@@ -43,6 +43,12 @@ func (a *attempt) pass(ctx context.Context, w *work) (unit, error) {
 			}
 		}
 		found.reset()
+		if w.isDense {
+			isDense, err := a.span(ctx, tx, w, found)
+			if err != nil || isDense {
+				return err
+			}
+		}
 		return a.collect(ctx, tx, w, u.Horizon, found)
 	})
 	if err != nil {
@@ -53,6 +59,26 @@ func (a *attempt) pass(ctx context.Context, w *work) (unit, error) {
 	a.run.Logger.DebugContext(ctx, "looked for candidates", slog.String("target", w.Target), slog.String("table", w.part.Name),
 		slog.Int64("candidates", u.Total), slog.Int64("pages", u.Pages))
 	return u, nil
+}
+
+// span reads on which pages the candidates are, and takes them all for one range. It
+// reports false if there is more between them than the planner had expected.
+func (a *attempt) span(ctx context.Context, tx pgx.Tx, w *work, found *collector) (bool, error) {
+	var first, last pgtype.TID
+	var rows int64
+	if err := w.passSpan.queryRow(ctx, tx, a.passValues(w.parsedRule)).Scan(&first, &last, &rows); err != nil {
+		return false, err
+	}
+	if rows == 0 {
+		return true, nil
+	}
+	chunk := sql.Chunk{Rows: rows, FirstBlock: int64(first.BlockNumber), LastBlock: int64(last.BlockNumber)}
+	found.pages = chunk.LastBlock - chunk.FirstBlock + 1
+	if rows < rangeDensity*found.pages {
+		found.reset()
+		return false, nil
+	}
+	return true, errors.Join(found.emit(chunk), found.finish())
 }
 
 // collect reads what the rule names.

@@ -35,6 +35,8 @@ type plan struct {
 	oneStatement bool
 	// first is the size of the first batch.
 	first int
+	// isDense: the planner expects a good part of the table to go.
+	isDense bool
 	// hasDeferred: a constraint may be checked as late as the commit.
 	hasDeferred bool
 	// why is for people.
@@ -48,7 +50,7 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 	w := &work{parsedRule: v.parsedRule, part: part}
 	x := shapes{sql: a.sql, rule: v.Rule, text: v.text, direct: readDirect(v.text), table: part.Name}
 	var facts sql.TableFacts
-	var others []string
+	var expected expectation
 	err := a.inTx(ctx, func(tx pgx.Tx) (err error) {
 		event := "UPDATE"
 		if v.Set == "" {
@@ -65,9 +67,9 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 		if x.direct == nil {
 			return nil
 		}
-		others, err = a.explain(ctx, tx, w.explain, x.direct.alias)
+		expected, err = a.explain(ctx, tx, w.explain, x.direct.alias)
 		if errors.Is(err, errNotDirect) {
-			x.direct, others = nil, nil
+			x.direct = nil
 			w.statements = newStatements(x, v.taken)
 			return nil
 		}
@@ -76,20 +78,20 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 	if err != nil {
 		return nil, fmt.Errorf("plan the rule: %w", err)
 	}
-	w.plan = choose(w, x, facts, others)
+	w.plan = choose(w, x, facts, expected)
 	return w, nil
 }
 
 // choose decides the way.
-func choose(w *work, x shapes, facts sql.TableFacts, others []string) plan {
+func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan {
 	p := plan{references: w.references, hasDeferred: facts.IsDeferrable, first: batchRowsFirst}
 	var because []string
 	say := func(format string, args ...any) { because = append(because, fmt.Sprintf(format, args...)) }
 	switch {
 	case x.direct == nil:
 		say("locked first, and looked at again by a second statement: the rule is more than a condition on %s", tableKey)
-	case len(others) > 0:
-		say("locked first, and looked at again by a second statement: the rule looks at %s, too", strings.Join(others, ", "))
+	case len(expected.others) > 0:
+		say("locked first, and looked at again by a second statement: the rule looks at %s, too", strings.Join(expected.others, ", "))
 	case facts.CallsFunctions:
 		say("locked first, and looked at again by a second statement: the rule calls functions that may look at anything")
 	case len(w.Children) > 0 || w.Mark != nil:
@@ -114,7 +116,8 @@ func choose(w *work, x shapes, facts sql.TableFacts, others []string) plan {
 	case len(facts.Triggers) > 0:
 		say("the trigger %s fires", strings.Join(firstFew(facts.Triggers), ", "))
 	default:
-		p.way = wayRanges
+		p.way, p.first = wayRanges, batchRowsRange
+		p.isDense = expected.rows >= float64(rangeDensity*w.part.Pages)
 		say("nothing refers to the table, and a delete touches no index")
 	}
 	p.why = strings.Join(because, "; ")
@@ -152,7 +155,10 @@ func (w *work) describe(u unit) string {
 	}
 	text := fmt.Sprintf("%s: %s", name, w.why)
 	if u.Pages > 0 {
-		text += fmt.Sprintf("; %d rows on %d of %d pages, at most %d a page", u.Total, u.Pages, w.part.Pages, u.Waves)
+		text += fmt.Sprintf("; %d rows on %d of %d pages", u.Total, u.Pages, w.part.Pages)
+		if u.Waves > 0 {
+			text += fmt.Sprintf(", at most %d a page", u.Waves)
+		}
 	}
 	return text
 }
@@ -160,35 +166,45 @@ func (w *work) describe(u unit) string {
 // errNotDirect: what follows WHERE in a rule is more than a condition.
 var errNotDirect = errors.New("not of the direct form")
 
-// explain lists the tables that a rule looks at, beside the one whose rows go.
-func (a *attempt) explain(ctx context.Context, tx pgx.Tx, s statement, alias string) ([]string, error) {
+// expectation is what the planner says of a rule.
+type expectation struct {
+	// rows is how many it is to name.
+	rows float64
+	// others are the tables that it looks at, beside the one whose rows go.
+	others []string
+}
+
+// explain asks the planner.
+func (a *attempt) explain(ctx context.Context, tx pgx.Tx, s statement, alias string) (expectation, error) {
+	var e expectation
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
 	var text []byte
 	err = s.queryRow(ctx, savepoint, a.passValues(a.job.rules...)).Scan(&text)
 	if hasCode(err, codeSyntaxError) {
-		return nil, errors.Join(errNotDirect, savepoint.Rollback(ctx))
+		return e, errors.Join(errNotDirect, savepoint.Rollback(ctx))
 	}
 	if err != nil {
-		return nil, err
+		return e, err
 	}
 	var plans []struct {
 		Plan planNode `json:"Plan"`
 	}
 	if err := json.Unmarshal(text, &plans); err != nil {
-		return nil, fmt.Errorf("read the planner's answer: %w", err)
+		return e, fmt.Errorf("read the planner's answer: %w", err)
 	}
-	var others []string
 	for _, p := range plans {
-		p.Plan.collect(alias, &others)
+		e.rows = p.Plan.Rows
+		p.Plan.collect(alias, &e.others)
 	}
-	return others, savepoint.Commit(ctx)
+	return e, savepoint.Commit(ctx)
 }
 
 // planNode is a node of EXPLAIN (FORMAT JSON).
 type planNode struct {
+	Rows     float64    `json:"Plan Rows"`
 	Relation string     `json:"Relation Name"`
 	Function string     `json:"Function Name"`
 	Alias    string     `json:"Alias"`

@@ -6,10 +6,12 @@ import (
 )
 
 const (
-	// batchRowsFirst is the first size of a batch; batchRowsDear where foreign keys or
+	// batchRowsFirst is the first size of a batch; batchRowsDear that where foreign keys or
 	// triggers may do anything for each row.
 	batchRowsFirst = 100
 	batchRowsDear  = 8
+	// batchRowsRange is the first size where rows are as cheap as they can be.
+	batchRowsRange = 1000
 )
 
 // sizer adapts the number of rows of a batch to the time that the last one took.
@@ -51,14 +53,14 @@ func (s *sizers) shrink(factor float64) {
 // size is the number of rows of the next batch.
 func (s *sizer) size() int { return s.rows }
 
-// took tells of a batch of so many rows. A batch that was not full says little: it
-// is not taken as a reason to grow.
-func (s *sizer) took(rows int, d time.Duration) {
+// took tells how long a batch took. One that was not full says little: it is not taken
+// as a reason to grow.
+func (s *sizer) took(isFull bool, d time.Duration) {
 	factor := 1.5
 	if d > 0 {
 		factor = min(max(float64(s.target)/float64(d), 0.2), 1.5)
 	}
-	if rows < s.rows && factor > 1 {
+	if !isFull && factor > 1 {
 		return
 	}
 	s.rows = min(max(int(math.Ceil(float64(s.rows)*factor)), 1), s.max)

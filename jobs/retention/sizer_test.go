@@ -12,23 +12,23 @@ func TestSizerAdapts(t *testing.T) {
 	s := newSizers(50*time.Millisecond, 1000).dear
 	require.Equal(t, 100, s.size())
 
-	s.took(100, time.Millisecond)
+	s.took(true, time.Millisecond)
 	require.Equal(t, 150, s.size(), "grows by half at most")
-	s.took(150, 40*time.Millisecond)
+	s.took(true, 40*time.Millisecond)
 	require.Equal(t, 188, s.size(), "aims at the target")
-	s.took(188, time.Hour)
+	s.took(true, time.Hour)
 	require.Equal(t, 38, s.size(), "shrinks to a fifth at most")
-	s.took(12, 0)
+	s.took(false, 0)
 	require.Equal(t, 38, s.size(), "a batch that was not full is no reason to grow")
-	s.took(12, 100*time.Millisecond)
+	s.took(false, 100*time.Millisecond)
 	require.Equal(t, 19, s.size(), "but is one to shrink")
 
 	for range 10 {
-		s.took(s.size(), time.Hour)
+		s.took(true, time.Hour)
 	}
 	require.Equal(t, 1, s.size())
 	for range 20 {
-		s.took(s.size(), 0)
+		s.took(true, 0)
 	}
 	require.Equal(t, 1000, s.size())
 }
@@ -43,6 +43,6 @@ func TestSizerGivesWay(t *testing.T) {
 	require.Equal(t, 1, s.size())
 	s.undone(1)
 	require.Equal(t, 1, s.size())
-	s.took(1, 0)
+	s.took(true, 0)
 	require.Equal(t, 2, s.size(), "grows again from one")
 }

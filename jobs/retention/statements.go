@@ -77,6 +77,7 @@ type statements struct {
 	span     statement // only for deletes
 	unlocked statement // only for deletes
 	everyRow statement // only for deletes
+	passSpan statement // only for deletes
 }
 
 // shapes makes the statements around the text of a rule.
@@ -159,6 +160,7 @@ func newStatements(x shapes, taken []string) statements {
 			st.span = x.archived(x.make("delete_range"), x.direct.alias)
 			st.unlocked = x.archived(x.make("delete_range_unlocked"), "t")
 			st.everyRow = newStatement(x.make("every_row"))
+			st.passSpan = newStatement(x.make("pass_span"))
 		}
 	}
 	return st
