@@ -88,8 +88,8 @@ type attempt struct {
 	// undone counts single rows in a row that could not be changed; gone how often the
 	// candidates had gone.
 	undone, gone int
-	// isUnlocked: the next range is tried without the rows that are locked.
-	isUnlocked bool
+	// skipsLocked: the next piece is tried without the rows that are locked.
+	skipsLocked bool
 }
 
 // work is a rule in the variant that fits the database, for one part of its table.

@@ -53,7 +53,7 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 	default:
 		a.sizers.of(p.isCheap()).took(p.isFull, held)
 		a.pace.took(p, held, a.sizers.dear.target)
-		a.undone, a.isUnlocked = 0, false
+		a.undone, a.skipsLocked = 0, false
 	}
 
 	target := jobs.Target{Rows: rows}
@@ -88,8 +88,8 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 // fewer at a time, or, if it is one row alone, it is skipped.
 func (a *attempt) undo(cause error) (isSkipped bool, err error) {
 	p := &a.piece
-	if p.isRange() && !p.isUnlocked && errors.Is(cause, errBlocked) {
-		a.isUnlocked = true // the same range, without the rows that are locked
+	if (p.isRange() || len(a.work.children) > 0) && !p.skipsLocked && errors.Is(cause, errBlocked) {
+		a.skipsLocked = true // the same rows, without those that are locked
 		return false, nil
 	}
 	a.pace.mustLook = true
@@ -97,7 +97,7 @@ func (a *attempt) undo(cause error) (isSkipped bool, err error) {
 		a.sizers.of(p.isCheap()).undone(int(p.rows))
 		return false, nil
 	}
-	a.isUnlocked = false
+	a.skipsLocked = false
 	if a.undone++; a.undone == undoneMax {
 		if errors.Is(cause, errBlocked) {
 			return false, fmt.Errorf("%d rows, one after the other, waited %v for a lock that another session holds: is a table below locked? %w", undoneMax, a.job.config.LockWait, cause)
@@ -193,7 +193,7 @@ func (a *attempt) apply(ctx context.Context, tx pgx.Tx) (int64, error) {
 	switch {
 	case p.isRange():
 		values["_first"], values["_after"] = tidOf(p.first), tidOf(p.after)
-		if s = w.span; p.isUnlocked {
+		if s = w.span; p.skipsLocked {
 			s = w.unlocked
 		}
 	case !w.oneStatement:
@@ -201,7 +201,9 @@ func (a *attempt) apply(ctx context.Context, tx pgx.Tx) (int64, error) {
 		if err != nil || !isLocked {
 			return 0, err
 		}
-		s = w.statements.apply
+		if s = w.statements.apply; p.skipsLocked {
+			s = w.applyFree
+		}
 	}
 	rows, err := s.exec(ctx, tx, values)
 	if err != nil {
@@ -222,7 +224,11 @@ func (a *attempt) lock(ctx context.Context, tx pgx.Tx, values arguments) (bool, 
 	if len(locked) == 0 {
 		return false, nil
 	}
-	for i, child := range w.children {
+	children := w.children
+	if a.piece.skipsLocked {
+		children = w.childrenFree
+	}
+	for i, child := range children {
 		ctids, err := queryColumn[pgtype.TID](ctx, tx, child, values)
 		if err != nil {
 			return false, fmt.Errorf("lock rows of %s: %w", w.Children[i].Table, err)

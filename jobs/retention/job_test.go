@@ -105,7 +105,7 @@ func TestExplainShowsWhatIsSent(t *testing.T) {
 
 	require.Equal(t, []string{"topics", "threads", "posts"}, e[3].Requires)
 	require.Len(t, e[3].Batch, 3)
-	require.Contains(t, e[3].Batch[1], "FOR UPDATE OF k SKIP LOCKED")
+	require.Contains(t, e[3].Batch[1], "FOR UPDATE OF k NOWAIT")
 	for _, one := range e {
 		require.NotRegexp(t, `\{[a-z]+\}|scheduler\.`, one.Count+one.Pass+one.Batch[0]+one.Batch[len(one.Batch)-1])
 		for _, text := range []string{one.Count, one.Pass, one.Batch[len(one.Batch)-1]} {

@@ -34,8 +34,8 @@ type piece struct {
 	chunks int
 	// isFull: it could have had more rows, had it been meant to.
 	isFull bool
-	// isUnlocked: rows of the range that are locked are left out.
-	isUnlocked bool
+	// skipsLocked: rows that are locked, or have one below them that is, are left out.
+	skipsLocked bool
 }
 
 // isCheap: rows that find room on their page, and touch no index.
@@ -81,7 +81,7 @@ func (a *attempt) load(ctx context.Context) error {
 		}
 		if len(a.chunks) > 0 {
 			a.piece = cut(a.chunks, a.cursor.Next, a.cursor.Block, a.sizers.of(a.chunks[0].Wave > 1).size())
-			a.piece.isUnlocked = a.isUnlocked
+			a.piece.skipsLocked = a.skipsLocked
 			return nil
 		}
 		if a.gone++; a.gone == goneMax {

@@ -67,8 +67,11 @@ type statements struct {
 	pass     statement
 	prune    statement // only for updates
 	lock     statement
-	children []statement // one for each Child
+	children []statement // one for each Child: fails if a row is locked
 	apply    statement
+	// Those that take the place of the last two, if rows below were locked.
+	childrenFree []statement // passes over them
+	applyFree    statement   // leaves out rows with a row below that is not among them
 	mark     statement // only with a Mark
 
 	// Those of a rule of the direct form; see plan.
@@ -139,20 +142,26 @@ func newStatements(x shapes, taken []string) statements {
 		st.prune = newStatement(x.make("prune"))
 	}
 	st.lock = newStatement(x.make("lock", "{strength}", strength))
-	var and strings.Builder
+	var ifFree, and string
 	for i, child := range x.rule.Children {
 		keys := []string{
 			"{child}", child.Table, "{column}", child.Column, "{references}", child.References, "{locked}", childrenArgument(i),
 		}
-		st.children = append(st.children, newStatement(x.make("lock_children", keys...)))
-		and.WriteString("\n" + x.make("and_children", keys...))
+		st.children = append(st.children, newStatement(x.make("lock_children", append(keys, "{else}", "NOWAIT")...)))
+		st.childrenFree = append(st.childrenFree, newStatement(x.make("lock_children", append(keys, "{else}", "SKIP LOCKED")...)))
+		ifFree += "\n" + x.make("and_children", keys...)
 	}
 	if x.rule.Mark != nil {
 		st.mark = newStatement(x.sql.Shape("mark", tableKey, x.rule.Mark.Table, "{column}", x.rule.Mark.Column))
-		st.pass = newStatement(x.make("pass_written"))
-		and.WriteString("\n" + x.make("and_unchanged"))
+		shape, by := "pass_written", "t.xmin"
+		if x.direct != nil {
+			shape, by = "pass_written_direct", x.direct.alias+".xmin"
+		}
+		st.pass = newStatement(x.make(shape, "{written}", x.make("written", "{written_by}", by)))
+		and = "\n" + x.make("and_unchanged")
 	}
-	st.apply = x.archived(x.make(apply, "{and}", and.String()), "t")
+	st.apply = x.archived(x.make(apply, "{and}", and), "t")
+	st.applyFree = x.archived(x.make(apply, "{and}", ifFree+and), "t")
 	if x.direct != nil {
 		st.explain = newStatement(x.make("explain"))
 		st.rows = x.archived(x.make(apply+"_rows"), "t")

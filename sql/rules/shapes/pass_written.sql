@@ -4,10 +4,7 @@
 -- All that the pass sees was committed by then, so it saw all that those transactions
 -- wrote. A transaction that stays open anywhere on the server holds the horizon back,
 -- and all that was written since is named here.
-SELECT r.ctid,
-       CASE WHEN (t.xmin::text::bigint - @_horizon::bigint) & 4294967295
-                 < pg_snapshot_xmax(pg_current_snapshot())::text::bigint - @_horizon::bigint
-            THEN t.xmin::text END
+SELECT r.ctid, {written}
 FROM (
 {rule}
 ) r
