@@ -55,6 +55,10 @@ type unit struct {
 	Waves int    `json:"waves,omitempty"`
 	// Round counts the passes, from 1.
 	Round int `json:"round,omitempty"`
+	// IsWhole: it is a partition, and every row of it is to go.
+	IsWhole bool `json:"whole,omitempty"`
+	// Note is what people should know of it.
+	Note string `json:"note,omitempty"`
 	// IsStale: an earlier target has changed rows of the table since.
 	IsStale bool `json:"stale,omitempty"`
 	// File is the file of the table at the time.
@@ -147,6 +151,10 @@ func (a *attempt) prepareUnit(ctx context.Context, i int) error {
 	if err := a.waitForOthers(ctx); err != nil {
 		return err
 	}
+	if u := a.cursor.Units[0]; a.takesWhole(u) {
+		a.piece = piece{rows: u.Total, next: u.Total + 1, isWhole: true}
+		return nil
+	}
 	if err := a.load(ctx); err != nil {
 		return err
 	}
@@ -226,6 +234,9 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 		return false, err
 	}
 	a.sizers.startAt(a.work.first)
+	if u.Note != "" {
+		a.note("%s", u.Note)
+	}
 	switch {
 	case u.File != a.work.part.File:
 		a.note("%s was rewritten after it was looked through (VACUUM FULL, CLUSTER), and was looked through again", a.work.part.Name)

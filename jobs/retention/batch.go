@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +44,9 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 	p := a.piece
 	rows, held, err := a.change(ctx, batch.Tx)
 	switch {
+	case p.isWhole && (errors.Is(err, errBlocked) || errors.Is(err, errNotWhole)):
+		a.keepWhole(err)
+		return nil
 	case errors.Is(err, errBlocked), errors.Is(err, errRefused):
 		isSkipped, err := a.undo(err)
 		if err != nil || !isSkipped {
@@ -50,6 +54,8 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 		}
 	case err != nil:
 		return err
+	case p.isWhole:
+		p.rows = rows // all that was there
 	default:
 		a.sizers.of(p.isCheap()).took(p.isFull, held)
 		a.pace.took(p, held, a.sizers.dear.target)
@@ -82,6 +88,17 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 		n = a.chunks[0].N // it is begun
 	}
 	return a.sql.ClearCandidates(ctx, batch.Tx, a.run.ID, u.Pass, n)
+}
+
+// keepWhole tries again, or has the rows of a partition deleted instead.
+func (a *attempt) keepWhole(cause error) {
+	a.pace.mustLook = true
+	if a.undone++; errors.Is(cause, errNotWhole) || a.undone == wholeTriesMax {
+		a.cursor.Units = slices.Clone(a.cursor.Units)
+		a.cursor.Units[0].IsWhole = false
+		a.undone = 0
+		a.note("%s stayed, its rows were deleted: %v", a.work.part.Name, cause)
+	}
 }
 
 // undo decides what becomes of a piece that could not be done: the same rows again,
@@ -168,6 +185,8 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 func undoneBy(err error) error {
 	var pg *pgconn.PgError
 	switch {
+	case errors.Is(err, errNotWhole):
+		return errNotWhole
 	case !errors.As(err, &pg):
 		return nil
 	case pg.Code == codeLockNotAvailable:
@@ -181,6 +200,9 @@ func undoneBy(err error) error {
 // apply sends the statements of a batch.
 func (a *attempt) apply(ctx context.Context, tx pgx.Tx) (int64, error) {
 	w, p, u := a.work, a.piece, a.cursor.Units[0]
+	if p.isWhole {
+		return a.applyWhole(ctx, tx)
+	}
 	values := maps.Clone(a.values)
 	maps.Copy(values, arguments{
 		"_part": u.Part, "_file": u.File, "_horizon": u.Horizon, "_ctids": p.ctids,

@@ -34,6 +34,8 @@ type piece struct {
 	chunks int
 	// isFull: it could have had more rows, had it been meant to.
 	isFull bool
+	// isWhole: it is a partition, to be taken out of its table.
+	isWhole bool
 	// skipsLocked: rows that are locked, or have one below them that is, are left out.
 	skipsLocked bool
 }
@@ -41,7 +43,7 @@ type piece struct {
 // isCheap: rows that find room on their page, and touch no index.
 func (p piece) isCheap() bool { return p.wave > 1 }
 
-func (p piece) isRange() bool { return len(p.ctids) == 0 }
+func (p piece) isRange() bool { return len(p.ctids) == 0 && !p.isWhole }
 
 // isPage: it is a range that cannot be made smaller.
 func (p piece) isPage() bool { return p.isRange() && p.after-p.first <= 1 }

@@ -66,6 +66,9 @@ func (a *attempt) lookAt(ctx context.Context, i int) (hasFound bool, err error) 
 		if found.Total == 0 {
 			continue
 		}
+		if err := a.checkWhole(ctx, w, &found); err != nil {
+			return false, err
+		}
 		a.cursor.Units = append(slices.Clone(a.cursor.Units), found)
 		if err := a.checkReferences(ctx, w, found.Total); err != nil {
 			return false, err
@@ -239,12 +242,16 @@ func (a *attempt) countNext(ctx context.Context) error {
 	if err != nil {
 		return a.wrap(rule, err)
 	}
-	all := newStatements(shapes{sql: a.sql, rule: rule.Rule, text: v.text, table: a.sql.InSchema(v.Table)}, v.taken)
-	err = a.whole(ctx, w, nil, func(tx pgx.Tx) error {
-		return all.count.queryRow(ctx, tx, a.passValues(a.job.rules...)).Scan(&result.Rows)
-	})
-	if err != nil {
-		return a.wrap(rule, fmt.Errorf("count the rows: %w", err))
+	for _, part := range v.parts {
+		var rows int64
+		s := newStatements(shapes{sql: a.sql, rule: rule.Rule, text: v.text, table: part.Name}, v.taken)
+		err = a.whole(ctx, w, nil, func(tx pgx.Tx) error {
+			return s.count.queryRow(ctx, tx, a.passValues(a.job.rules...)).Scan(&rows)
+		})
+		if err != nil {
+			return a.wrap(rule, fmt.Errorf("count the rows: %w", err))
+		}
+		result.Rows += rows
 	}
 	a.rows += result.Rows
 	result.Plan = w.describe(unit{Total: result.Rows})

@@ -1,8 +1,5 @@
--- Whether the rule names every row of a partition.
-SELECT NOT EXISTS (
-    SELECT
-    FROM {table} {alias}
-    WHERE (
+-- How many rows a partition has, and how many of them the rule does not name.
+SELECT count(*), count(*) FILTER (WHERE (
 {condition}
-    ) IS NOT TRUE
-)
+) IS NOT TRUE)
+FROM {table} {alias}
