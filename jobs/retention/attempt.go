@@ -233,7 +233,7 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	if a.work, err = a.newWork(ctx, v, v.parts[at]); err != nil {
 		return false, err
 	}
-	a.sizers.startAt(a.work.first)
+	a.sizers.startAt(a.work.first, a.work.max)
 	if u.Note != "" {
 		a.note("%s", u.Note)
 	}

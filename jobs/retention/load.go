@@ -106,7 +106,8 @@ func (a *attempt) loadedEnd() int64 {
 }
 
 // cut takes the next batch, of about so many rows, from chunks of which the first
-// holds candidate number next. It takes chunks of one kind.
+// holds candidate number next. It takes chunks of one kind, and of one wave: rows of one
+// page must not change in the same batch.
 func cut(chunks []sql.Chunk, next, block int64, size int) piece {
 	p := piece{wave: chunks[0].Wave, next: next}
 	isRange := chunks[0].IsRange()
@@ -117,7 +118,7 @@ func cut(chunks []sql.Chunk, next, block int64, size int) piece {
 			p.isFull = true
 			break
 		}
-		if c.IsRange() != isRange || (c.Wave > 1) != p.isCheap() || c.N > p.next {
+		if c.IsRange() != isRange || c.Wave != p.wave || c.N > p.next {
 			break
 		}
 		if isRange {

@@ -33,8 +33,8 @@ type plan struct {
 	// oneStatement: a batch needs no second statement, since the rule looks at nothing
 	// but the row itself.
 	oneStatement bool
-	// first is the size of the first batch.
-	first int
+	// first is the size of the first batch, max the largest; 0: as configured.
+	first, max int
 	// isDense: the planner expects a good part of the table to go.
 	isDense bool
 	// hasDeferred: a constraint may be checked as late as the commit.
@@ -106,7 +106,7 @@ func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan 
 	columns := strings.Join(setColumns(w.Set), ", ")
 	switch {
 	case w.Set != "" && len(facts.Indexes) == 0:
-		p.way = wayWaves
+		p.way, p.max = wayWaves, wavesRowsMax
 		say("none of %d indexes has to do with %s, so that rows can stay on their page if those of one page change in different transactions", facts.IndexCount, columns)
 	case w.Set != "":
 		say("each update touches the indexes, since %s has to do with %s", strings.Join(firstFew(facts.Indexes), ", "), columns)

@@ -10,6 +10,9 @@ const (
 	// triggers may do anything for each row.
 	batchRowsFirst = 100
 	batchRowsDear  = 8
+	// wavesRowsMax is the most rows of a batch of waves: if one that was meant to be
+	// cheap finds no room on the pages, it is felt for no longer than that takes.
+	wavesRowsMax = 1000
 	// batchRowsRange is the first size where rows are as cheap as they can be.
 	batchRowsRange = 1000
 )
@@ -25,11 +28,12 @@ type sizer struct {
 // that can stay, and one size for both is far off for one of them.
 type sizers struct {
 	dear, cheap sizer
+	max         int
 }
 
 func newSizers(target time.Duration, rowsMax int) sizers {
 	s := sizer{target: target, max: rowsMax, rows: min(batchRowsFirst, rowsMax)}
-	return sizers{dear: s, cheap: s}
+	return sizers{dear: s, cheap: s, max: rowsMax}
 }
 
 // of is the sizer for rows of a wave.
@@ -40,9 +44,15 @@ func (s *sizers) of(isCheap bool) *sizer {
 	return &s.dear
 }
 
-// startAt begins anew, for other rows, with so many at most.
-func (s *sizers) startAt(rows int) {
-	s.dear.rows, s.cheap.rows = min(s.dear.max, rows), min(s.cheap.max, rows)
+// startAt begins anew, for other rows, with so many; most, if not 0, bounds them.
+func (s *sizers) startAt(rows, most int) {
+	for _, one := range []*sizer{&s.dear, &s.cheap} {
+		one.max = s.max
+		if most > 0 {
+			one.max = min(s.max, most)
+		}
+		one.rows = min(one.max, rows)
+	}
 }
 
 // shrink makes the next batches smaller.

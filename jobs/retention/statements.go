@@ -72,7 +72,7 @@ type statements struct {
 	// Those that take the place of the last two, if rows below were locked.
 	childrenFree []statement // passes over them
 	applyFree    statement   // leaves out rows with a row below that is not among them
-	mark     statement // only with a Mark
+	mark         statement   // only with a Mark
 
 	// Those of a rule of the direct form; see plan.
 	explain  statement
