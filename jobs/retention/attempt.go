@@ -33,8 +33,8 @@ type cursor struct {
 	// next block, within a range of which a part is done.
 	Next  int64 `json:"at,omitempty"`
 	Block int64 `json:"block,omitempty"`
-	// Left counts the candidates of the target that were left out, of which Refused
-	// were by an error of the database: Refusal is the first.
+	// Left counts the candidates of the target that were left out, in the units that are
+	// done, of which Refused were by an error of the database: Refusal is the first.
 	Left    int64  `json:"left_out,omitempty"`
 	Refused int64  `json:"refused,omitempty"`
 	Refusal string `json:"refusal,omitempty"`
@@ -68,6 +68,16 @@ type unit struct {
 	Mark    int64    `json:"mark,omitempty"`
 	Horizon int64    `json:"horizon,omitempty"`
 	Met     []string `json:"met,omitempty"`
+	// Left and Refused are those of the cursor, for this pass: another one finds again
+	// what was left.
+	Left    int64 `json:"left_out,omitempty"`
+	Refused int64 `json:"refused,omitempty"`
+}
+
+// wantsAnotherPass says, of a unit of which every candidate was worked, whether to look
+// where the application has moved those of an update that were not found.
+func (u unit) wantsAnotherPass(isUpdate bool) bool {
+	return isUpdate && u.Round <= 1 && u.Left != u.Refused
 }
 
 // attempt is the work of one attempt. Prepare and Next are called in turn.
@@ -284,6 +294,8 @@ func (a *attempt) finishUnit(targets jobs.Targets, target jobs.Target) jobs.Targ
 	}
 	u := a.cursor.Units[0]
 	a.logUnit(u)
+	// A range may have had more rows than it was thought to have.
+	a.cursor.Left, a.cursor.Refused = a.cursor.Left+max(u.Left, u.Refused), a.cursor.Refused+u.Refused
 	a.cursor.Units = slices.Clone(a.cursor.Units[1:])
 	a.cursor.Next, a.cursor.Block = 0, 0
 	a.work, a.chunks, a.undone = nil, nil, 0

@@ -67,11 +67,11 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 		target.Batches = 1
 	}
 	a.rows += rows
-	a.cursor.Left += p.rows - rows
+	a.cursor.Units[0].Left += p.rows - rows
 	a.cursor.Next, a.cursor.Block = p.next, p.block
 	a.chunks = a.chunks[p.chunks:]
 	u := a.cursor.Units[0]
-	if a.cursor.Next > u.Total && (u.Round > 1 || a.work.Set == "" || a.cursor.Left == a.cursor.Refused) {
+	if a.cursor.Next > u.Total && !u.wantsAnotherPass(a.work.Set != "") {
 		if err := a.sql.ClearCandidates(ctx, batch.Tx, a.run.ID, u.Pass, math.MaxInt64); err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (a *attempt) undo(cause error) (isSkipped bool, err error) {
 		return false, fmt.Errorf("%d rows, one after the other, were refused: correct the rule so that it leaves them out: %w", undoneMax, cause)
 	}
 	if errors.Is(cause, errRefused) {
-		a.cursor.Refused++
+		a.cursor.Units[0].Refused++
 		if a.cursor.Refusal == "" {
 			_, text, _ := strings.Cut(cause.Error(), ": ")
 			a.cursor.Refusal = text
@@ -135,7 +135,7 @@ func (a *attempt) undo(cause error) (isSkipped bool, err error) {
 // of a unit that is done: what they found may have gone by it.
 func (a *attempt) leaveStale(done unit) {
 	for i, u := range a.cursor.Units[1:] {
-		if u.Part == done.Part && u.Target != done.Target && a.cursor.Left < done.Total {
+		if u.Part == done.Part && u.Target != done.Target && done.Left < done.Total {
 			a.cursor.Units[i+1].IsStale = true
 		}
 	}

@@ -59,13 +59,12 @@ func (a *attempt) load(ctx context.Context) error {
 			a.cursor.Next = 1
 		}
 		if a.cursor.Next > u.Total {
-			if u.Round > 1 || a.work.Set == "" || a.cursor.Left == a.cursor.Refused {
+			if !u.wantsAnotherPass(a.work.Set != "") {
 				return nil
 			}
 			if err := a.again(ctx, u.Round+1); err != nil {
 				return err
 			}
-			a.cursor.Left = a.cursor.Refused
 			continue
 		}
 		size := int64(1)

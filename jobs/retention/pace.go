@@ -254,7 +254,7 @@ func (a *attempt) logUnit(u unit) {
 		return
 	}
 	h := &a.pace.held
-	a.run.Logger.Info("cleaned", slog.String("target", u.Target), slog.Int64("candidates", u.Total), slog.Int64("left", a.cursor.Left),
+	a.run.Logger.Info("cleaned", slog.String("target", u.Target), slog.Int64("candidates", u.Total), slog.Int64("left", u.Left),
 		slog.Int("batches", h.n), slog.Duration("held_p50", h.quantile(0.5).Round(time.Microsecond)),
 		slog.Duration("held_p99", h.quantile(0.99).Round(time.Microsecond)), slog.Duration("held_max", h.max.Round(time.Microsecond)))
 	a.pace.held = histogram{}
