@@ -115,7 +115,8 @@ type TableFacts struct {
 	IndexCount int      `db:"index_count"`
 	// Triggers are those of the application that fire.
 	Triggers []string `db:"triggers"`
-	// IsDeferrable: a constraint may be checked as late as the commit.
+	// IsDeferrable: a constraint, of this table or another, may be checked as late as the
+	// commit.
 	IsDeferrable bool `db:"is_deferrable"`
 	// Columns are written as SQL.
 	Columns []string `db:"columns"`

@@ -42,6 +42,9 @@ ORDER BY c.oid
 -- indexes do not count.
 --
 -- triggers: those of the application that fire for the event, 'DELETE' or 'UPDATE'.
+--
+-- is_deferrable: of any table, since a row may take others along, by a foreign key, a
+-- trigger, into an archive.
 WITH changed AS (
     SELECT a.attnum
     FROM pg_attribute a
@@ -77,9 +80,7 @@ SELECT ARRAY(
            WHERE t.tgrelid = @part::oid AND NOT t.tgisinternal AND t.tgenabled NOT IN ('D', 'R')
              AND t.tgtype & CASE @event WHEN 'DELETE' THEN 8 ELSE 16 END <> 0
            ORDER BY 1) AS triggers,
-       EXISTS (
-           SELECT FROM pg_constraint k
-           WHERE (k.conrelid = @part::oid OR k.confrelid = @part::oid) AND k.condeferrable) AS is_deferrable,
+       EXISTS (SELECT FROM pg_constraint k WHERE k.condeferrable) AS is_deferrable,
        ARRAY(
            SELECT quote_ident(a.attname)
            FROM pg_attribute a
