@@ -21,11 +21,16 @@ const (
 	codeInsufficientPrivilege = "42501"
 	codeLockNotAvailable      = "55P03"
 	codeQueryCanceled         = "57014"
-	codeRaiseException        = "P0001"
 	codeSyntaxError           = "42601"
-	// classIntegrity is that of violated constraints.
-	classIntegrity = "23"
 )
+
+// refusals are the classes of errors by which a row is refused, by what it holds or by
+// what hangs on it: data, integrity, data changed by a trigger, PL/pgSQL.
+var refusals = []string{"22", "23", "27", "P0"}
+
+// serverClasses are those of the other errors that the server has of its own. All else
+// comes from a trigger, which may raise an error with any code.
+var serverClasses = strings.Fields("00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 20 21 24 25 26 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV XX")
 
 // undoneMax is the number of rows, one after the other, that a run gives up on because
 // of a lock somebody holds, or of an error, before it asks whether it is not the same
@@ -191,7 +196,9 @@ func undoneBy(err error) error {
 		return nil
 	case pg.Code == codeLockNotAvailable:
 		return errBlocked
-	case strings.HasPrefix(pg.Code, classIntegrity), pg.Code == codeRaiseException:
+	case len(pg.Code) != 5:
+		return nil
+	case slices.Contains(refusals, pg.Code[:2]), !slices.Contains(serverClasses, pg.Code[:2]):
 		return errRefused
 	}
 	return nil
