@@ -108,6 +108,16 @@ func (s *Statements) Parts(ctx context.Context, db Querier, relation string) ([]
 	return parts, nil
 }
 
+// File is the file of a table, which another one takes the place of when the table is
+// rewritten.
+func (s *Statements) File(ctx context.Context, db Querier, oid int64) (int64, error) {
+	var file int64
+	if err := db.QueryRow(ctx, s.Text("retention_file"), pgx.NamedArgs{"part": oid}).Scan(&file); err != nil {
+		return 0, fmt.Errorf("look at the table's file: %w", err)
+	}
+	return file, nil
+}
+
 // TableFacts decide how the rows of a table are worked.
 type TableFacts struct {
 	// Indexes are those that an update must touch; IndexCount counts all.

@@ -33,6 +33,10 @@ SELECT c.oid::bigint AS oid,
 FROM tree JOIN pg_class c ON c.oid = tree.oid
 ORDER BY c.oid
 
+-- name: retention_file
+-- The file of a table, as and_same_file.sql asks for it; 0 if the table is gone.
+SELECT coalesce(pg_relation_filenode(@part::oid), 0)::bigint
+
 -- name: retention_facts
 -- What decides how the rows of a table are worked.
 --

@@ -42,6 +42,8 @@ var (
 	errBlocked = errors.New("blocked by a lock")
 	// errRefused: a constraint or a trigger has refused a row of the batch.
 	errRefused = errors.New("refused by the database")
+	// errRewritten: the rows of the table have other places since the pass.
+	errRewritten = errors.New("the table was rewritten")
 )
 
 // clean works the piece in the batch's transaction and moves the cursor.
@@ -51,6 +53,9 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 	switch {
 	case p.isWhole && (errors.Is(err, errBlocked) || errors.Is(err, errNotWhole)):
 		a.keepWhole(err)
+		return nil
+	case errors.Is(err, errRewritten):
+		a.work, a.chunks = nil, nil // Prepare looks through it again
 		return nil
 	case errors.Is(err, errBlocked), errors.Is(err, errRefused):
 		isSkipped, err := a.undo(err)
@@ -159,6 +164,9 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 		return 0, 0, err
 	}
 	rows, err := a.apply(ctx, savepoint)
+	if err == nil && rows == 0 {
+		err = a.checkFile(ctx, savepoint)
+	}
 	if err == nil && a.work.hasDeferred {
 		err = a.sql.CheckNow(ctx, savepoint)
 	}
@@ -186,12 +194,24 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 	return rows, held, nil
 }
 
+// checkFile finds out whether a batch has changed nothing because the table was
+// rewritten. The batch has locked the table by now.
+func (a *attempt) checkFile(ctx context.Context, tx pgx.Tx) error {
+	u := a.cursor.Units[0]
+	if file, err := a.sql.File(ctx, tx, u.Part); err != nil || file == u.File || a.piece.isWhole {
+		return err
+	}
+	return errRewritten
+}
+
 // undoneBy says whether an error is of a kind that fewer rows may not give.
 func undoneBy(err error) error {
 	var pg *pgconn.PgError
 	switch {
 	case errors.Is(err, errNotWhole):
 		return errNotWhole
+	case errors.Is(err, errRewritten):
+		return errRewritten
 	case !errors.As(err, &pg):
 		return nil
 	case pg.Code == codeLockNotAvailable:
