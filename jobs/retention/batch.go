@@ -24,14 +24,6 @@ const (
 	codeSyntaxError           = "42601"
 )
 
-// refusals are the classes of errors by which a row is refused, by what it holds or by
-// what hangs on it: data, integrity, data changed by a trigger, PL/pgSQL.
-var refusals = []string{"22", "23", "27", "P0"}
-
-// serverClasses are those of the other errors that the server has of its own. All else
-// comes from a trigger, which may raise an error with any code.
-var serverClasses = strings.Fields("00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 20 21 24 25 26 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV XX")
-
 // undoneMax is the number of rows, one after the other, that a run gives up on because
 // of a lock somebody holds, or of an error, before it asks whether it is not the same
 // for all.
@@ -218,10 +210,23 @@ func undoneBy(err error) error {
 		return errBlocked
 	case len(pg.Code) != 5:
 		return nil
-	case slices.Contains(refusals, pg.Code[:2]), !slices.Contains(serverClasses, pg.Code[:2]):
+	case isRefusal(pg.Code[:2]):
 		return errRefused
 	}
 	return nil
+}
+
+// isRefusal says whether errors of a class refuse a row, by what it holds or by what
+// hangs on it.
+func isRefusal(class string) bool {
+	switch class {
+	case "22", "23", "27", "P0": // data, integrity, data changed by a trigger, PL/pgSQL
+		return true
+	case "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "20", "21", "24", "25", "26", "28", "2B", "2D",
+		"2F", "34", "38", "39", "3B", "3D", "3F", "40", "42", "44", "53", "54", "55", "57", "58", "72", "F0", "HV", "XX":
+		return false // the server's own
+	}
+	return true // a trigger may raise an error with any code
 }
 
 // apply sends the statements of a batch.
