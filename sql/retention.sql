@@ -118,8 +118,13 @@ SELECT DISTINCT ON (k.oid)
              ORDER BY u.n) AS columns,
        EXISTS (
            SELECT FROM pg_index i
-           WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indkey[0] = ANY (k.conkey)
-             AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) ~ '^\(\w+ IS NOT NULL\)$')) AS has_index,
+           JOIN pg_class x ON x.oid = i.indexrelid
+           JOIN pg_am m ON m.oid = x.relam
+           WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indkey[0] = ANY (k.conkey) AND m.amname <> 'brin'
+             AND (i.indpred IS NULL OR EXISTS (
+                 SELECT FROM pg_attribute a
+                 WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+                   AND pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', a.attname)))) AS has_index,
        pg_relation_size(k.conrelid) / current_setting('block_size')::bigint AS pages
 FROM below b
 JOIN pg_constraint k ON k.oid = b.conid
