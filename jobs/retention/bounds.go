@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"strings"
 
@@ -52,7 +53,9 @@ func (a *attempt) boundsOf(ctx context.Context, found map[string]int64, total in
 		if rows < MaxShareRowsMin {
 			continue
 		}
-		all, err := a.tableRows(ctx, i, float64(rows)/most)
+		// One more than it must have for the share to be within the bound.
+		enough := int64(min(float64(rows)/most, math.MaxInt32*math.MaxInt16)) + 1
+		all, err := a.tableRows(ctx, i, enough)
 		if err != nil {
 			return a.wrap(rule, err)
 		}
@@ -64,27 +67,18 @@ func (a *attempt) boundsOf(ctx context.Context, found map[string]int64, total in
 	return nil
 }
 
-// tableRows is how many rows a table has: an estimate, if it is well above enough, else
-// a count.
-func (a *attempt) tableRows(ctx context.Context, i int, enough float64) (int64, error) {
+// tableRows is how many rows a table has, or enough if it has as many.
+func (a *attempt) tableRows(ctx context.Context, i int, enough int64) (int64, error) {
 	v, err := a.variantOf(ctx, i)
-	if err != nil {
+	if err != nil || len(v.parts) == 0 {
 		return 0, err
 	}
-	estimate := 0.0
-	for _, part := range v.parts {
-		estimate += max(part.Tuples, 0)
-	}
-	if estimate > 2*enough {
-		return int64(estimate), nil
-	}
+	values := maps.Clone(a.values)
+	values["_enough"] = enough
+	s := newStatement(shapes{sql: a.sql, rule: v.Rule, table: a.sql.InSchema(v.Table)}.make("count_some"))
 	var rows int64
-	s := newStatement(shapes{sql: a.sql, rule: v.Rule, table: a.sql.InSchema(v.Table)}.make("count", "{rule}", "SELECT FROM "+tableKey))
-	err = a.inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := a.sql.BeginWhole(ctx, tx, a.job.config.LockWait); err != nil {
-			return err
-		}
-		return s.queryRow(ctx, tx, a.values).Scan(&rows)
+	err = a.whole(ctx, &work{parsedRule: v.parsedRule, part: v.parts[0]}, nil, func(tx pgx.Tx) error {
+		return s.queryRow(ctx, tx, values).Scan(&rows)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("count the rows of the table: %w", err)
