@@ -99,6 +99,8 @@ type attempt struct {
 	piece piece
 	// rows counts what the run has done, in all its attempts.
 	rows int64
+	// counted is what a dry run has counted.
+	counted map[string]int64
 	// undone counts single rows in a row that could not be changed; gone how often the
 	// candidates had gone.
 	undone, gone int

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -27,9 +28,61 @@ func (a *attempt) withinBounds(ctx context.Context) error {
 	}
 	err := a.boundsOf(ctx, found, a.total())
 	if jobs.IsBlocked(err) {
+		// Rows that several rules name were counted for each of them.
+		isFewer, countErr := a.countOnce(ctx, found)
+		if countErr != nil {
+			return countErr
+		}
+		if isFewer {
+			total := a.rows
+			for _, rows := range found {
+				total += rows
+			}
+			err = a.boundsOf(ctx, found, total)
+		}
+	}
+	if jobs.IsBlocked(err) {
 		a.dropOwn(ctx)
 	}
 	return err
+}
+
+// countOnce corrects what was found for targets whose rows an earlier target may take, as
+// a dry run counts them.
+func (a *attempt) countOnce(ctx context.Context, found map[string]int64) (isFewer bool, err error) {
+	for i, rule := range a.job.rules {
+		isLater := slices.ContainsFunc(a.job.deletesBefore(i), func(e int) bool { return found[a.job.rules[e].Target] > 0 })
+		if found[rule.Target] == 0 || !isLater {
+			continue
+		}
+		v, err := a.variantOf(ctx, i)
+		if err != nil {
+			return false, a.wrap(rule, err)
+		}
+		rows, err := a.countParts(ctx, v)
+		if err != nil {
+			return false, a.wrap(rule, err)
+		}
+		isFewer = isFewer || rows < found[rule.Target]
+		found[rule.Target] = min(rows, found[rule.Target])
+	}
+	return isFewer, nil
+}
+
+// countParts is how many rows a rule names that no earlier one takes.
+func (a *attempt) countParts(ctx context.Context, v *variant) (total int64, err error) {
+	for _, part := range v.parts {
+		var rows int64
+		s := newStatements(shapes{sql: a.sql, rule: v.Rule, text: v.text, table: part.Name}, v.taken)
+		err = a.whole(ctx, &work{parsedRule: v.parsedRule, part: part}, nil, func(tx pgx.Tx) error {
+			return s.count.queryRow(ctx, tx, a.passValues(a.job.rules...)).Scan(&rows)
+		})
+		if err != nil {
+			return 0, fmt.Errorf("count the rows: %w", err)
+		}
+		total += rows
+	}
+	return total, nil
 }
 
 // boundsOf blocks a run that would change so many rows of its targets, and so many in

@@ -198,6 +198,11 @@ func (j *Job) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
 		sql:    sql.For(run.Schema),
 		values: make(arguments, len(run.Parameters)+1),
 		rows:   run.Done.Rows(),
+
+		counted: make(map[string]int64, len(j.rules)),
+	}
+	for target, done := range run.Done {
+		a.counted[target] = done.Rows
 	}
 	a.sizers = newSizers(run.Parameters.Duration(ParameterBatchTime), j.config.BatchRowsMax)
 	for name, value := range run.Parameters {

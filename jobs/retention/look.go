@@ -242,25 +242,24 @@ func (a *attempt) countNext(ctx context.Context) error {
 	if err != nil {
 		return a.wrap(rule, err)
 	}
-	for _, part := range v.parts {
-		var rows int64
-		s := newStatements(shapes{sql: a.sql, rule: rule.Rule, text: v.text, table: part.Name}, v.taken)
-		err = a.whole(ctx, w, nil, func(tx pgx.Tx) error {
-			return s.count.queryRow(ctx, tx, a.passValues(a.job.rules...)).Scan(&rows)
-		})
-		if err != nil {
-			return a.wrap(rule, fmt.Errorf("count the rows: %w", err))
-		}
-		result.Rows += rows
+	if result.Rows, err = a.countParts(ctx, v); err != nil {
+		return a.wrap(rule, err)
 	}
 	a.rows += result.Rows
+	a.counted[rule.Target] = result.Rows
 	result.Plan = w.describe(unit{Total: result.Rows})
 	if err := a.checkReferences(ctx, w, result.Rows); jobs.IsBlocked(err) {
 		result.Note = "a real run would be blocked: " + err.Error()
 	} else if err != nil {
 		return a.wrap(rule, err)
 	}
-	if err := a.boundsOf(ctx, map[string]int64{rule.Target: result.Rows}, a.rows); jobs.IsBlocked(err) {
+	ofTable := make(map[string]int64)
+	for _, r := range a.job.rules {
+		if r.Table == rule.Table && result.Rows > 0 {
+			ofTable[r.Target] = a.counted[r.Target]
+		}
+	}
+	if err := a.boundsOf(ctx, ofTable, a.rows); jobs.IsBlocked(err) {
 		result.Note = "a real run would be blocked: " + err.Error()
 	} else if err != nil {
 		return a.wrap(rule, err)
