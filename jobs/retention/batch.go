@@ -204,6 +204,8 @@ func undoneBy(err error) error {
 		return errNotWhole
 	case errors.Is(err, errRewritten):
 		return errRewritten
+	case errors.Is(err, errNotArchived):
+		return errRefused
 	case !errors.As(err, &pg):
 		return nil
 	case pg.Code == codeLockNotAvailable:

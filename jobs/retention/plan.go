@@ -115,6 +115,8 @@ func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan 
 		say("foreign keys of %s are checked for each row", strings.Join(firstFew(tablesOf(w.references)), ", "))
 	case len(facts.Triggers) > 0:
 		say("the trigger %s fires", strings.Join(firstFew(facts.Triggers), ", "))
+	case x.archive.table != "":
+		say("%s may refuse a row", x.archive.table)
 	default:
 		p.way, p.first = wayRanges, batchRowsRange
 		p.isDense = expected.rows >= float64(rangeDensity*w.part.Pages)

@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,8 @@ import (
 type statement struct {
 	text  string
 	names []string
+	// archives: it returns how many rows it deletes, and how many it archives.
+	archives bool
 }
 
 func newStatement(text string) statement {
@@ -42,7 +45,21 @@ func (s statement) args(values arguments) []any {
 	return []any{pgx.QueryExecModeDescribeExec, named}
 }
 
+// errNotArchived: a trigger of the archive's drops rows, or puts them elsewhere.
+var errNotArchived = errors.New("the archive has not taken every row: look at its triggers")
+
+// exec returns how many rows the statement has changed.
 func (s statement) exec(ctx context.Context, db sql.Querier, values arguments) (int64, error) {
+	if s.archives {
+		var gone, kept int64
+		if err := s.queryRow(ctx, db, values).Scan(&gone, &kept); err != nil {
+			return 0, err
+		}
+		if gone != kept {
+			return 0, errNotArchived
+		}
+		return gone, nil
+	}
 	tag, err := db.Exec(ctx, s.text, s.args(values)...)
 	return tag.RowsAffected(), err
 }
@@ -119,11 +136,15 @@ func (x shapes) archived(text, alias string) statement {
 	switch {
 	case x.archive.table != "":
 		keys = append(keys, "{archive}", x.archive.table, "{columns}", strings.Join(x.archive.columns, ", "))
-		return newStatement(x.make("archive_table", keys...))
+		text = x.make("archive_table", keys...)
 	case x.archive.isJSON:
-		return newStatement(x.make("archive_json", keys...))
+		text = x.make("archive_json", keys...)
+	default:
+		return newStatement(text)
 	}
-	return newStatement(text)
+	st := newStatement(text)
+	st.archives = true
+	return st
 }
 
 // newStatements makes the statements of a rule. taken are the texts of earlier rules
