@@ -125,9 +125,10 @@ type TableFacts struct {
 	IndexCount int      `db:"index_count"`
 	// Triggers are those of the application that fire.
 	Triggers []string `db:"triggers"`
-	// IsDeferrable: a constraint, of this table or another, may be checked as late as the
-	// commit.
-	IsDeferrable bool `db:"is_deferrable"`
+	// IsDeferrable: a constraint may be checked as late as the commit; IsAnyDeferrable: one
+	// of this table or another.
+	IsDeferrable    bool `db:"is_deferrable"`
+	IsAnyDeferrable bool `db:"is_any_deferrable"`
 	// Columns are written as SQL.
 	Columns []string `db:"columns"`
 	// CallsFunctions: one of the functions asked for is not Postgres' own.

@@ -47,8 +47,8 @@ SELECT coalesce(pg_relation_filenode(@part::oid), 0)::bigint
 --
 -- triggers: those of the application that fire for the event, 'DELETE' or 'UPDATE'.
 --
--- is_deferrable: of any table, since a row may take others along, by a foreign key, a
--- trigger, into an archive.
+-- is_any_deferrable: of any table, since a row may take others along, by a foreign key,
+-- a trigger, into an archive.
 WITH changed AS (
     SELECT a.attnum
     FROM pg_attribute a
@@ -84,7 +84,12 @@ SELECT ARRAY(
            WHERE t.tgrelid = @part::oid AND NOT t.tgisinternal AND t.tgenabled NOT IN ('D', 'R')
              AND t.tgtype & CASE @event WHEN 'DELETE' THEN 8 ELSE 16 END <> 0
            ORDER BY 1) AS triggers,
-       EXISTS (SELECT FROM pg_constraint k WHERE k.condeferrable) AS is_deferrable,
+       EXISTS (
+           SELECT FROM pg_constraint k
+           WHERE (k.conrelid = @part::oid OR k.confrelid = @part::oid) AND k.condeferrable) AS is_deferrable,
+       EXISTS (
+           SELECT FROM pg_constraint k
+           WHERE k.condeferrable AND k.conrelid <> 'scheduler.job_definitions'::regclass) AS is_any_deferrable,
        ARRAY(
            SELECT quote_ident(a.attname)
            FROM pg_attribute a

@@ -102,6 +102,10 @@ func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan 
 	}
 	if len(w.references) > 0 || len(facts.Triggers) > 0 {
 		p.first = batchRowsDear
+		p.hasDeferred = facts.IsAnyDeferrable
+	}
+	if x.archive.table != "" {
+		p.hasDeferred = facts.IsAnyDeferrable
 	}
 	columns := strings.Join(setColumns(w.Set), ", ")
 	switch {
