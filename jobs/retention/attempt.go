@@ -102,7 +102,7 @@ type attempt struct {
 	// counted is what a dry run has counted.
 	counted map[string]int64
 	// undone counts single rows in a row that could not be changed; gone how often the
-	// candidates had gone.
+	// candidates of the unit had gone.
 	undone, gone int
 	// skipsLocked: the next piece is tried without the rows that are locked.
 	skipsLocked bool
@@ -300,7 +300,7 @@ func (a *attempt) finishUnit(targets jobs.Targets, target jobs.Target) jobs.Targ
 	a.cursor.Left, a.cursor.Refused = a.cursor.Left+max(u.Left, u.Refused), a.cursor.Refused+u.Refused
 	a.cursor.Units = slices.Clone(a.cursor.Units[1:])
 	a.cursor.Next, a.cursor.Block = 0, 0
-	a.work, a.chunks, a.undone = nil, nil, 0
+	a.work, a.chunks, a.undone, a.gone = nil, nil, 0, 0
 	if len(a.cursor.Units) == 0 || a.cursor.Units[0].Target != u.Target {
 		target.Note = a.closingNote(target.Note)
 		a.cursor.Left, a.cursor.Refused, a.cursor.Refusal, a.cursor.Notes = 0, 0, "", nil
