@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/jobs/retention"
 	"github.com/systempromptio/scheduler/sql"
 )
 
@@ -128,6 +130,32 @@ func (c *Client) Close() { c.pool.Close() }
 // Jobs lists all jobs, by name.
 func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
 	return c.statements.ListJobs(ctx, c.pool, "")
+}
+
+// Explain shows what a cleanup job would do in this database: see
+// [retention.Job.ExplainOn]. The parameters that are not given are those that the job
+// is declared with.
+func (c *Client) Explain(ctx context.Context, job *retention.Job, given map[string]any) ([]retention.Explanation, error) {
+	row, err := c.Job(ctx, job.Definition().Name)
+	if err != nil {
+		return nil, err
+	}
+	var declared map[string]any
+	if err := json.Unmarshal(row.Parameters, &declared); err != nil {
+		return nil, fmt.Errorf("job %q: read its parameters: %w", row.JobName, err)
+	}
+	parameters, err := jobs.Resolve(job.Definition(), declared, given)
+	if err != nil {
+		return nil, err
+	}
+	now, err := c.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return job.ExplainOn(ctx, &jobs.Run{
+		Job: row.JobName, Now: now, DryRun: true, Parameters: parameters, Schema: c.statements.Schema(),
+		Logger: slog.New(slog.DiscardHandler), Beginner: c.pool,
+	})
 }
 
 // Job reads one job. The error wraps jobs.ErrUnknownJob if there is none.

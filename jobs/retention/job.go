@@ -192,6 +192,19 @@ func (j *Job) Definition() jobs.Definition { return j.definition }
 // other jobs have left in the table of candidates; if that fails it only says so
 // in the log.
 func (j *Job) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
+	a := j.newAttempt(run)
+	if len(run.Cursor) > 0 {
+		if err := json.Unmarshal(run.Cursor, &a.cursor); err != nil {
+			return nil, jobs.Permanent(fmt.Errorf("read the run's cursor %s: %w", run.Cursor, err))
+		}
+	}
+	if !run.DryRun {
+		a.dropLeftovers(ctx)
+	}
+	return a, nil
+}
+
+func (j *Job) newAttempt(run *jobs.Run) *attempt {
 	a := &attempt{
 		job:    j,
 		run:    run,
@@ -212,15 +225,7 @@ func (j *Job) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
 		a.values[name] = value
 	}
 	a.values[argumentNow] = run.Now
-	if len(run.Cursor) > 0 {
-		if err := json.Unmarshal(run.Cursor, &a.cursor); err != nil {
-			return nil, jobs.Permanent(fmt.Errorf("read the run's cursor %s: %w", run.Cursor, err))
-		}
-	}
-	if !run.DryRun {
-		a.dropLeftovers(ctx)
-	}
-	return a, nil
+	return a
 }
 
 // deletesBefore lists the rules before rule i that delete rows of the same table.

@@ -35,6 +35,8 @@ type plan struct {
 	oneStatement bool
 	// first is the size of the first batch, max the largest; 0: as configured.
 	first, max int
+	// expectedRows is how many rows the planner expects the rule to name; 0: unknown.
+	expectedRows float64
 	// isDense: the planner expects a good part of the table to go.
 	isDense bool
 	// hasDeferred: a constraint may be checked as late as the commit.
@@ -84,7 +86,7 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 
 // choose decides the way.
 func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan {
-	p := plan{references: w.references, hasDeferred: facts.IsDeferrable, first: batchRowsFirst}
+	p := plan{references: w.references, hasDeferred: facts.IsDeferrable, first: batchRowsFirst, expectedRows: expected.rows}
 	var because []string
 	say := func(format string, args ...any) { because = append(because, fmt.Sprintf(format, args...)) }
 	switch {
@@ -205,6 +207,7 @@ func (a *attempt) explain(ctx context.Context, tx pgx.Tx, s statement, alias str
 		e.rows = p.Plan.Rows
 		p.Plan.collect(alias, &e.others)
 	}
+	slices.Sort(e.others)
 	return e, savepoint.Commit(ctx)
 }
 

@@ -198,67 +198,6 @@ func newStatements(x shapes, taken []string) statements {
 
 func childrenArgument(i int) string { return "_children_" + strconv.Itoa(i) }
 
-// Explanation shows what the engine does for one rule, as the statements that it
-// sends: those for a database that has every table and column.
-type Explanation struct {
-	// Target is the rule's target, Table its table.
-	Target, Table string
-	// Action is "DELETE", or "SET" and what is set.
-	Action string
-	// Requires lists the tables and columns without which the target is absent.
-	Requires []string
-	// Optional lists the tables and columns that have a part in the rule where they
-	// exist.
-	Optional []string
-	// Rule is the rule itself.
-	Rule string
-	// Count is the dry run.
-	Count string
-	// Pass finds the candidates.
-	Pass string
-	// Batch lists the statements of a batch, in their order: those that lock, and
-	// the one that deletes or updates.
-	Batch []string
-	// OneStatement takes the place of Batch where the rule looks at nothing but the row
-	// itself; Range that of both for a table to which nothing refers, where most rows
-	// of a page go. Empty for a rule of another form, and Range for updates. Which it
-	// is depends on the database: the plan in a run's details says it.
-	OneStatement string
-	Range        string
-}
-
-// Explain shows what the job does for each of its rules, in their order, for the
-// scheduler's schema.
-func (j *Job) Explain(schema string) []Explanation {
-	s := sql.For(schema)
-	explanations := make([]Explanation, 0, len(j.rules))
-	var texts []string
-	for i, r := range j.rules {
-		text := r.text.whole()
-		var taken []string
-		for _, e := range j.deletesBefore(i) {
-			taken = append(taken, texts[e])
-		}
-		texts = append(texts, text)
-		st := newStatements(shapes{sql: s, rule: r.Rule, text: text, direct: readDirect(text), table: s.InSchema(r.Table)}, taken)
-		e := Explanation{
-			Target: r.Target, Table: s.InSchema(r.Table), Action: strings.TrimSpace("SET " + r.Set),
-			Requires: relationNames(s, r.requires()), Optional: relationNames(s, r.text.optional()),
-			Rule: st.rule, Count: st.count.text, Pass: st.pass.text, Batch: []string{st.lock.text},
-		}
-		if r.Set == "" {
-			e.Action = "DELETE"
-		}
-		for _, child := range st.children {
-			e.Batch = append(e.Batch, child.text)
-		}
-		e.Batch = append(e.Batch, st.apply.text)
-		e.OneStatement, e.Range = st.rows.text, st.span.text
-		explanations = append(explanations, e)
-	}
-	return explanations
-}
-
 func relationNames(s *sql.Statements, relations []sql.Relation) []string {
 	var names []string
 	for _, r := range relations {
