@@ -2,41 +2,79 @@
 // transactions, beside an application that goes on working.
 //
 // A [Rule] is a SELECT of the ctid of the rows to go. From that one text come the
-// dry run, which counts it; the pass, which notes every row that it names; the
-// batches, which lock some of those rows, ask the rule again about them, and
-// delete or update what it still names; and the explanation ([Job.Explain]). Dry
-// run and real run cannot drift apart.
+// dry run, which counts it; the pass, which finds every row that it names; the
+// batches, which ask the rule again about some of those rows, locked, and delete or
+// update what it still names; and the explanation ([Job.ExplainOn]). Dry run and real
+// run cannot drift apart.
 //
 // # Course of a run
 //
-// Targets are worked one after the other, in the order of [Config.Rules]. For
-// each, the pass looks through the table once, outside the run's own transactions,
-// and notes the candidates in the table retention_candidates. Then come the
-// batches. Each is one transaction of the run: it locks rows with SKIP LOCKED, so
-// it never waits for the application's locks on them; then, as a second statement
-// with a snapshot of its own, it changes those that the rule still names. Whatever
-// was committed before the locks were granted is seen. How many rows a batch takes
-// follows from how long the last one held its locks.
+// First the run looks through the tables of all targets, once each, outside its own
+// transactions, and keeps what it found in the table retention_candidates. Nothing has
+// been changed when it compares that with its bounds ([ParameterMaxRows],
+// [ParameterMaxShare]) and looks for foreign keys without an index: a run that would
+// go past them ends there, blocked.
 //
-// What a batch leaves out, because a row was locked, was changed or is no longer
-// named by the rule, the next run looks at again.
+// Then the targets are worked one after the other, in the order of [Config.Rules], in
+// batches. Each is one transaction of the run. It locks rows with SKIP LOCKED, so it
+// does not wait for the application's locks on them, and changes those that the rule
+// still names. If the rule looks at other tables, too, that is a second statement, with
+// a snapshot of its own: whatever was committed before the locks were granted is seen.
 //
-// The cursor that is committed with each batch lets any replica go on after it. A
-// run without candidates writes nothing but its record.
+// The cursor that is committed with each batch lets any replica go on after it. If
+// the table was rewritten meanwhile (VACUUM FULL, CLUSTER), its rows have other
+// places: it is looked through again. A run without candidates writes nothing but its
+// record.
 //
-// # Updates in place
+// What a batch leaves out, because a row was locked, was changed or is no longer named
+// by the rule, the next run looks at again; a rule that updates looks once more
+// itself, for rows that the application has moved. A row that a constraint or a trigger
+// refuses is left, and the target's note says so; when ten in a row are refused, the
+// attempt fails.
 //
-// A rule with [Rule.Set] takes the rows of a page in different transactions, and
-// reads a page again before it takes the next row of it. The room that an earlier
-// row's old version held is then free, the new version stays on the page, and no
-// index is touched, if none holds a column that is set. A transaction that stays open
-// elsewhere, such as a report or a dump, keeps old versions from being removed: the
-// updates then cost what one big UPDATE costs.
+// # The plan
+//
+// How rows are worked follows from the catalog and the planner, and is written, with the
+// reason, into the run's details.
+//
+// Waves, for a rule with [Rule.Set] whose columns no index has to do with: the rows of
+// a page change in different transactions. The room that an earlier row's old version
+// held is then free, the new version stays on the page, and no index is touched (HOT).
+// A transaction that stays open elsewhere, such as a report or a dump, keeps old
+// versions from being removed: the updates then cost what one big UPDATE costs, and
+// the run says so.
+//
+// Block ranges, for a rule that deletes and looks at nothing but the row itself, from
+// a table to which nothing refers: what it names on some consecutive pages goes in one
+// statement.
+//
+// Else the rows in the order of the table. Order by a key was never better in what was
+// measured: see docs/benchmarks.md.
+//
+// # Batches, and others
+//
+// How many rows a batch takes follows from how long the last ones held their locks;
+// the first rows of pages, which are dear, and the later ones, which are cheap, each
+// have a size of their own. Foreign keys and triggers, deferred ones too, are part of
+// that time. The engine makes its batches smaller and pauses when others wait for its
+// locks or its rows become dearer, waits while a replica of the database is too far
+// behind ([Config.LagMax]), and lets whoever wants a lock on the whole table go first.
+//
+// # Partitions and heirs
+//
+// A rule that writes {table} for its table is worked in each partition by itself. If
+// every row of one is to go, the run proposes to detach or drop it, and does so if
+// asked ([ParameterPartitions]).
+//
+// # Archive
+//
+// With [Rule.ArchiveTable], or the parameter [ParameterArchive], the statement that
+// deletes rows also writes them elsewhere: both happen or neither. Rows that a foreign
+// key would take along are not archived, so such a run is blocked.
 //
 // # What is not promised
 //
-// A table that is partitioned or inherited from is refused: a ctid names a row only
-// within one ordinary table. Rows that a foreign key cascades to, or that triggers
-// change, are not counted. A row that two rules of one run name counts for the
-// first; a dry run counts it there, too, if both rules delete.
+// Rows that a foreign key cascades to, or that triggers change, are not counted. A row
+// that two rules of one run name counts for the first; for the bounds, and where an
+// earlier rule updates, it counts twice.
 package retention
