@@ -129,7 +129,7 @@ func TestExampleUncommented(t *testing.T) {
 	content, err := os.ReadFile(examplePath)
 	require.NoError(t, err)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
-	require.Len(t, commented.FindAll(content, -1), 6)
+	require.Len(t, commented.FindAll(content, -1), 11)
 	path := write(t, commented.ReplaceAllString(string(content), "$1$2"))
 	settings, err := config.Load(config.Source{Path: path})
 	require.NoError(t, err)
@@ -139,6 +139,8 @@ func TestExampleUncommented(t *testing.T) {
 	require.Equal(t, 24*time.Hour, settings.Scheduler.Jobs[0].CatchUpMaxAge)
 	require.True(t, *settings.Scheduler.Jobs[0].DryRun)
 	require.Equal(t, 7*24*time.Hour, settings.Scheduler.Jobs[0].DryRunFor)
+	require.Equal(t, "50ms", settings.Scheduler.Jobs[0].Parameters["batch_time"])
+	require.Equal(t, "none", settings.Scheduler.Jobs[1].Parameters["archive"])
 }
 
 // Whatever the root package lets a program configure, a file can say, but for what
