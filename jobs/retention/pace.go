@@ -241,7 +241,7 @@ func (h *histogram) add(d time.Duration) {
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := int(math.Ceil(q * float64(h.n)))
 	for class, count := range h.counts {
-		if rank -= count; rank <= 0 {
+		if rank -= count; rank <= 0 && class < len(h.counts)-1 {
 			return min(time.Duration(math.Pow(1.1, float64(class+1)))*time.Microsecond, h.max)
 		}
 	}

@@ -62,3 +62,35 @@ func TestReadRuleRefuses(t *testing.T) {
 		require.ErrorContains(t, err, reason, text)
 	}
 }
+
+func TestReadDirect(t *testing.T) {
+	t.Parallel()
+	for text, expected := range map[string]*direct{
+		"SELECT t.ctid FROM {table} t WHERE t.a < 1":                            {"t", "t.a < 1"},
+		"-- Old.\n-- Very.\nselect T.ctid\nfrom {table} as t\nwhere\n\tt.a < 1": {"t", "\tt.a < 1"},
+		"SELECT t.ctid FROM tables t WHERE t.a < 1":                             nil,
+		"SELECT t.ctid FROM {table} t, other o WHERE t.a < 1":                   nil,
+		"SELECT t.ctid FROM {table} t JOIN other o USING (id) WHERE t.a < 1":    nil,
+		"SELECT o.ctid FROM {table} t WHERE t.a < 1":                            nil,
+		"SELECT t.ctid, 1 FROM {table} t WHERE t.a < 1":                         nil,
+		"SELECT DISTINCT t.ctid FROM {table} t WHERE t.a < 1":                   nil,
+		"WITH x AS (SELECT 1) SELECT t.ctid FROM {table} t WHERE t.a < 1":       nil,
+		"SELECT t.ctid FROM {table} t":                                          nil,
+	} {
+		require.Equal(t, expected, readDirect(text), text)
+	}
+}
+
+func TestSetColumns(t *testing.T) {
+	t.Parallel()
+	for set, expected := range map[string][]string{
+		"ended_at = now()": {"ended_at"},
+		`Closed_At = now(), "Is ""open""" = false, note = concat(note, ', a = b', "x,y")`: {"closed_at", `Is "open"`, "note"},
+		"(a, b) = (1, 2), c[1] = 3":  {"a", "b", "c"},
+		"state = (SELECT 'a' = 'b')": {"state"},
+		"":                           {},
+	} {
+		require.Equal(t, expected, setColumns(set), set)
+	}
+	require.Equal(t, []string{"lower", "lower", "mine", "Mine", "in", "IN"}, functions("lower(a) -- not(this)\n AND Mine (b) IN (c) AND x.y = (1)"))
+}
