@@ -233,12 +233,12 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 		return false, err
 	}
 	for _, note := range v.notes {
-		a.note("%s", note)
+		a.notef("%s", note)
 	}
 	u := &a.cursor.Units[0]
 	at := slices.IndexFunc(v.parts, func(p sql.Part) bool { return p.OID == u.Part })
 	if v.skip.Note != "" || at < 0 {
-		a.note("%s is not there any more", rule.Table)
+		a.notef("%s is not there any more", rule.Table)
 		a.found = a.finishUnit(a.found, v.skip)
 		return false, nil
 	}
@@ -247,11 +247,11 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	}
 	a.sizers.startAt(a.work.first, a.work.max)
 	if u.Note != "" {
-		a.note("%s", u.Note)
+		a.notef("%s", u.Note)
 	}
 	switch {
 	case u.File != a.work.part.File:
-		a.note("%s was rewritten after it was looked through (VACUUM FULL, CLUSTER), and was looked through again", a.work.part.Name)
+		a.notef("%s was rewritten after it was looked through (VACUUM FULL, CLUSTER), and was looked through again", a.work.part.Name)
 		a.run.Logger.InfoContext(ctx, "the table was rewritten, its rows have other places: starting over", slog.String("table", a.work.part.Name))
 		return true, a.again(ctx, u.Round)
 	case u.IsStale && a.cursor.Next == 0:
@@ -260,8 +260,8 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	return true, nil
 }
 
-// note keeps one line for people about the target, once.
-func (a *attempt) note(format string, args ...any) {
+// notef keeps one line for people about the target, once.
+func (a *attempt) notef(format string, args ...any) {
 	if line := fmt.Sprintf(format, args...); !slices.Contains(a.cursor.Notes, line) {
 		a.cursor.Notes = append(slices.Clone(a.cursor.Notes), line)
 	}

@@ -99,7 +99,7 @@ func (a *attempt) keepWhole(cause error) {
 		a.cursor.Units = slices.Clone(a.cursor.Units)
 		a.cursor.Units[0].IsWhole = false
 		a.undone = 0
-		a.note("%s stayed, its rows were deleted: %v", a.work.part.Name, cause)
+		a.notef("%s stayed, its rows were deleted: %v", a.work.part.Name, cause)
 	}
 }
 
@@ -296,7 +296,7 @@ func (a *attempt) lock(ctx context.Context, tx pgx.Tx, values arguments) (bool, 
 
 // tidOf is the first place of a block.
 func tidOf(block int64) pgtype.TID {
-	return pgtype.TID{BlockNumber: uint32(min(max(block, 0), math.MaxUint32)), Valid: true} //nolint:gosec // it is in bounds
+	return pgtype.TID{BlockNumber: uint32(min(max(block, 0), math.MaxUint32)), Valid: true}
 }
 
 // nonNil keeps pgx from sending NULL, of which nothing is true.

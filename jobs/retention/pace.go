@@ -193,7 +193,7 @@ func (a *attempt) lookForOldTransactions(ctx context.Context) error {
 	if !math.IsInf(oldest.Seconds, 1) {
 		since = fmt.Sprintf(", open for %v,", (time.Duration(oldest.Seconds) * time.Second).Round(time.Second))
 	}
-	a.note("slow: %s kept dead versions of rows, and with them the room for new ones on their pages", oldest.What)
+	a.notef("slow: %s kept dead versions of rows, and with them the room for new ones on their pages", oldest.What)
 	a.say(ctx, slog.LevelWarn, fmt.Sprintf("slow: %s%s keeps dead versions of rows, so that updates find no room on their pages and touch every index: end it", oldest.What, since))
 	return nil
 }
@@ -209,7 +209,7 @@ func (a *attempt) say(ctx context.Context, level slog.Level, text string) {
 		a.pace.said = make(map[string]time.Time)
 	}
 	a.pace.said[key] = time.Now()
-	a.run.Logger.Log(ctx, level, text, slog.String("target", a.cursor.Target()))
+	a.run.Logger.Log(ctx, level, "the cleanup waits, or is slow", slog.String("target", a.cursor.Target()), slog.String("why", text))
 }
 
 func (a *attempt) sleep(ctx context.Context, d time.Duration) error {

@@ -89,7 +89,8 @@ func (a *attempt) applyWhole(ctx context.Context, tx pgx.Tx) (int64, error) {
 			return 0, fmt.Errorf("%s: %w", statement, err)
 		}
 	}
-	a.note("%s was %s, with %d rows", a.work.part.Name, done, rows)
-	a.run.Logger.InfoContext(ctx, "a partition was "+done, slog.String("partition", a.work.part.Name), slog.Int64("rows", rows))
+	a.notef("%s was %s, with %d rows", a.work.part.Name, done, rows)
+	a.run.Logger.InfoContext(ctx, "a partition was taken out of its table", slog.String("partition", a.work.part.Name),
+		slog.String("how", done), slog.Int64("rows", rows))
 	return rows, nil
 }
