@@ -43,6 +43,8 @@ type cleanupBench struct {
 	scale   float64
 	control time.Duration
 	begin   time.Time
+	// only, if not empty, is what the names of the variants begin with that are measured.
+	only string
 }
 
 // runCleanup measures cleaning large tables: by one statement, by naive batches, and
@@ -57,6 +59,7 @@ func runCleanup(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench cleanup", flag.ContinueOnError)
 	chosen := flags.String("scenarios", "", "scenarios to run, with commas between: "+strings.Join(names, ", ")+" (default: all but "+scenarioLarge+")")
 	flags.Float64Var(&b.scale, "scale", 1, "size of the tables; 0.05 for a quick try")
+	flags.StringVar(&b.only, "variant", "", "measure only the variants whose names begin so, and the one statement alone")
 	flags.DurationVar(&b.control, "control", 10*time.Second, "how long the application is measured alone")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

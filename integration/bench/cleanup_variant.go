@@ -163,6 +163,9 @@ func (b *cleanupBench) runScenario(ctx context.Context, full scenario) (err erro
 	var all []figures
 	var alone time.Duration
 	for _, v := range variants() {
+		if !strings.HasPrefix(v.name, b.only) && v.isBeside {
+			continue
+		}
 		b.progressf("%s: %s", s.name, v.name)
 		f, err := b.measure(ctx, s, v, time.Duration(naiveLimit*float64(alone)))
 		if err != nil {
