@@ -318,7 +318,7 @@ func (s *Statements) CheckNow(ctx context.Context, tx pgx.Tx) error {
 // BeginWhole sets up a transaction that looks at everything, and returns its pid.
 func (s *Statements) BeginWhole(ctx context.Context, tx pgx.Tx, lockTimeout time.Duration) (pid int32, err error) {
 	var discard string
-	err = tx.QueryRow(ctx, s.Text("retention_whole"), pgx.NamedArgs{"lock_timeout": milliseconds(lockTimeout)}).Scan(&discard, &discard, &pid)
+	err = tx.QueryRow(ctx, s.Text("retention_whole"), pgx.NamedArgs{"lock_timeout": milliseconds(lockTimeout)}).Scan(&discard, &discard, &discard, &pid)
 	if err != nil {
 		return 0, fmt.Errorf("set up a pass: %w", err)
 	}

@@ -218,7 +218,12 @@ SET CONSTRAINTS ALL IMMEDIATE
 
 -- name: retention_whole
 -- For the statements that look at everything: see retention_settings.
-SELECT set_config('row_security', 'off', true), set_config('lock_timeout', @lock_timeout, true), pg_backend_pid()
+--
+-- parallel_tuple_cost: there are far fewer candidates than the planner thinks, or they
+-- are sorted by the workers; a look that finds nothing must not take longer than a
+-- count.
+SELECT set_config('row_security', 'off', true), set_config('lock_timeout', @lock_timeout, true),
+       set_config('parallel_tuple_cost', '0', true), pg_backend_pid()
 
 -- name: retention_held_up
 -- How many sessions wait for a lock of this one.
