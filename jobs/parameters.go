@@ -54,6 +54,15 @@ type Parameter struct {
 	Enum []string `json:"enum,omitempty"`
 }
 
+// MarshalJSON writes a default as [Resolve] reads it.
+func (p Parameter) MarshalJSON() ([]byte, error) {
+	type plain Parameter
+	if duration, ok := p.Default.(time.Duration); ok {
+		p.Default = duration.String()
+	}
+	return json.Marshal(plain(p))
+}
+
 // Bound makes a bound for [Parameter.Minimum] or [Parameter.Maximum].
 func Bound(value float64) *float64 { return &value }
 
