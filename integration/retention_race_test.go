@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	raceContexts = 3000
+	raceContexts = 8000
 	raceWriters  = 4
 )
 
@@ -84,7 +84,13 @@ func TestCleanupRacesWithMessages(t *testing.T) {
 	t.Logf("%d messages committed, %d refused by a foreign key; %d contexts deleted in %d batches, %d saved", saved.Load(), refused.Load(),
 		r.targets["contexts"].Rows, r.batches, raceContexts-r.targets["contexts"].Rows)
 	require.Greater(t, r.targets["contexts"].Rows, int64(raceContexts/10), "too few deletions to prove anything")
-	require.Greater(t, saved.Load(), int64(1000), "too few races to prove anything")
+	for _, path := range []string{"task", "new task", "elsewhere"} {
+		require.Greater(t, c.count(t, "said WHERE path = '"+path+"'"), int64(200), "too few races by %s to prove anything", path)
+	}
+	require.Greater(t, saved.Load(), int64(2000), "too few races to prove anything")
+	require.Greater(t, c.sent.count("FOR UPDATE OF k NOWAIT"), 100, "rows below are locked at once")
+	require.Greater(t, c.sent.count("FOR UPDATE OF k SKIP LOCKED"), 10, "rows below that are locked are passed over")
+	t.Logf("rows below were locked %d times, and passed over %d times", c.sent.count("FOR UPDATE OF k NOWAIT"), c.sent.count("FOR UPDATE OF k SKIP LOCKED"))
 	require.Equal(t, int64(0), c.count(t, "said s WHERE NOT EXISTS (SELECT FROM task_messages m WHERE m.message_id = s.message_id)"),
 		"committed messages are lost")
 	require.Equal(t, int64(0), c.count(t, `said s JOIN gone g USING (context_id) WHERE s.path <> 'elsewhere'`),
