@@ -158,7 +158,7 @@ func TestCleanupRefusesTablesInParts(t *testing.T) {
 		config.Rules = []retention.Rule{{Target: "old", Table: "logs", SQL: "SELECT ctid FROM logs WHERE id = 'x'"}}
 	})
 	err = c.newRun(t, unnamed, nil).work(t.Context())
-	require.ErrorContains(t, err, "logs has partitions or heirs, and a rule is worked in each by itself: write {table} for the table in its SQL")
+	require.ErrorContains(t, err, "logs has partitions or heirs, and a rule is worked in each by itself: write its SQL as SELECT t.ctid FROM {table} t")
 	require.True(t, jobs.IsPermanent(err))
 }
 

@@ -34,7 +34,7 @@ func TestCleanupExplainsItsPlan(t *testing.T) {
 	c := newCleaning(t, platformSeeded)
 	c.exec(t, "ANALYZE")
 	for target, plan := range map[string]string{
-		"sessions":        "waves: the rule looks at nothing but the row itself; none of 44 indexes has to do with ended_at, so that rows can stay on their page if those of one page change in different transactions",
+		"sessions":        "waves: the rule looks at nothing but the row itself; none of 45 indexes has to do with ended_at, so that rows can stay on their page if those of one page change in different transactions",
 		"contexts":        "rows in the order of the table: locked first, and looked at again by a second statement: the rule looks at agent_tasks, governance_decisions, mcp_tool_executions, task_messages, too",
 		"old_logs":        "block ranges: the rule looks at nothing but the row itself; nothing refers to the table, and a delete touches no index",
 		"orphaned_logs":   "rows in the order of the table: locked first, and looked at again by a second statement: the rule looks at users, too",

@@ -108,14 +108,37 @@ func (s *Statements) Parts(ctx context.Context, db Querier, relation string) ([]
 	return parts, nil
 }
 
-// File is the file of a table, which another one takes the place of when the table is
-// rewritten.
-func (s *Statements) File(ctx context.Context, db Querier, oid int64) (int64, error) {
-	var file int64
-	if err := db.QueryRow(ctx, s.Text("retention_file"), pgx.NamedArgs{"part": oid}).Scan(&file); err != nil {
-		return 0, fmt.Errorf("look at the table's file: %w", err)
+// IsSame says whether the places of rows in a part still mean the same rows: its file
+// is the same, it has its name, and is still a part of root.
+func (s *Statements) IsSame(ctx context.Context, db Querier, part Part, root, file int64) (bool, error) {
+	var same bool
+	err := db.QueryRow(ctx, s.Text("retention_same"), pgx.NamedArgs{
+		"part": part.OID, "name": strings.TrimPrefix(part.Name, only), "root": root, "file": file,
+	}).Scan(&same)
+	if err != nil {
+		return false, fmt.Errorf("look at the table's file: %w", err)
 	}
-	return file, nil
+	return same, nil
+}
+
+// only is what a part's name begins with that leaves out its heirs.
+const only = "ONLY "
+
+// WithoutHeirs names the part alone, if others inherit from it.
+func (p Part) WithoutHeirs() string {
+	if p.HasHeirs {
+		return only + p.Name
+	}
+	return p.Name
+}
+
+// LookAtAll lets the statements that follow in tx look at a whole table, for so long.
+func (s *Statements) LookAtAll(ctx context.Context, tx pgx.Tx, atMost time.Duration) error {
+	_, err := tx.Exec(ctx, s.Text("retention_look_at_all"), pgx.NamedArgs{"statement_timeout": milliseconds(atMost)})
+	if err != nil {
+		return fmt.Errorf("set up a look at a partition: %w", err)
+	}
+	return nil
 }
 
 // TableFacts decide how the rows of a table are worked.
@@ -271,9 +294,9 @@ func (s *Statements) DropCandidates(ctx context.Context, db Querier, runID, limi
 
 // BatchSettings are the settings that were in force before [Statements.BeginBatch].
 type BatchSettings struct {
-	// LockTimeout, SeqScan, RandomPageCost and RowSecurity are as the server writes
+	// LockTimeout, SeqScan, RandomPageCost, RowSecurity and JIT are as the server writes
 	// them.
-	LockTimeout, SeqScan, RandomPageCost, RowSecurity string
+	LockTimeout, SeqScan, RandomPageCost, RowSecurity, JIT string
 	// At is the database's clock.
 	At time.Time
 }
@@ -284,7 +307,7 @@ func (s *Statements) BeginBatch(ctx context.Context, tx pgx.Tx, lockTimeout time
 	var b BatchSettings
 	var discard string
 	err := tx.QueryRow(ctx, s.Text("retention_settings"), pgx.NamedArgs{"lock_timeout": milliseconds(lockTimeout)}).
-		Scan(&b.LockTimeout, &b.SeqScan, &b.RandomPageCost, &b.RowSecurity, &discard, &discard, &discard, &discard, &b.At)
+		Scan(&b.LockTimeout, &b.SeqScan, &b.RandomPageCost, &b.RowSecurity, &b.JIT, &discard, &discard, &discard, &discard, &discard, &b.At)
 	if err != nil {
 		return BatchSettings{}, fmt.Errorf("set up a batch: %w", err)
 	}
@@ -300,7 +323,8 @@ func (s *Statements) EndBatch(ctx context.Context, tx pgx.Tx, b BatchSettings) (
 	var now time.Time
 	err := tx.QueryRow(ctx, s.Text("retention_settings_back"), pgx.NamedArgs{
 		"lock_timeout": b.LockTimeout, "enable_seqscan": b.SeqScan, "random_page_cost": b.RandomPageCost, "row_security": b.RowSecurity,
-	}).Scan(&discard, &discard, &discard, &discard, &now)
+		"jit": b.JIT,
+	}).Scan(&discard, &discard, &discard, &discard, &discard, &now)
 	if err != nil {
 		return 0, fmt.Errorf("end a batch: %w", err)
 	}

@@ -33,9 +33,15 @@ SELECT c.oid::bigint AS oid,
 FROM tree JOIN pg_class c ON c.oid = tree.oid
 ORDER BY c.oid
 
--- name: retention_file
--- The file of a table, as and_same_file.sql asks for it; 0 if the table is gone.
-SELECT coalesce(pg_relation_filenode(@part::oid), 0)::bigint
+-- name: retention_same
+-- Whether the places of rows still mean the same rows, as and_same_file.sql asks.
+SELECT coalesce(pg_relation_filenode(@part::oid) = @file::oid AND to_regclass(@name)::oid = @part::oid AND (
+    WITH RECURSIVE above (oid) AS (
+        SELECT @part::oid
+        UNION
+        SELECT i.inhparent FROM above JOIN pg_inherits i ON i.inhrelid = above.oid AND NOT i.inhdetachpending
+    )
+    SELECT bool_or(oid = @root::oid) FROM above), false)
 
 -- name: retention_facts
 -- What decides how the rows of a table are worked.
@@ -200,8 +206,12 @@ WHERE ctid = ANY (ARRAY(
 --
 -- row_security: rows that a policy hides would look as if they were not there. Off
 -- makes that an error.
+--
+-- jit: a scan that cannot be avoided costs so much, with enable_seqscan off, that each
+-- batch would be compiled.
 SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('enable_seqscan') AS enable_seqscan,
        current_setting('random_page_cost') AS random_page_cost, current_setting('row_security') AS row_security,
+       current_setting('jit') AS jit, set_config('jit', 'off', true),
        set_config('lock_timeout', @lock_timeout, true), set_config('enable_seqscan', 'off', true),
        set_config('random_page_cost', current_setting('seq_page_cost'), true), set_config('row_security', 'off', true),
        clock_timestamp() AS at
@@ -210,7 +220,14 @@ SELECT current_setting('lock_timeout') AS lock_timeout, current_setting('enable_
 -- The transaction goes on to write the run's record.
 SELECT set_config('lock_timeout', @lock_timeout, true), set_config('enable_seqscan', @enable_seqscan, true),
        set_config('random_page_cost', @random_page_cost, true), set_config('row_security', @row_security, true),
+       set_config('jit', @jit, true),
        clock_timestamp() AS at
+
+-- name: retention_look_at_all
+-- Within a batch, before a look at a whole partition: it may take its pages in order and
+-- in parallel, and must not take long, since writers of the partition wait.
+SELECT set_config('enable_seqscan', 'on', true), set_config('parallel_tuple_cost', '0', true),
+       set_config('statement_timeout', @statement_timeout, true)
 
 -- name: retention_check_now
 -- What is deferred to the commit belongs to the batch: its time, and its errors.

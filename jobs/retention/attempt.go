@@ -115,6 +115,8 @@ type work struct {
 	plan
 
 	part sql.Part
+	// root is the oid of the rule's table.
+	root int64
 }
 
 var (
@@ -249,6 +251,9 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	if u.Note != "" {
 		a.notef("%s", u.Note)
 	}
+	if err := a.checkReferences(ctx, a.work, a.foundOf(u.Target)); err != nil {
+		return false, a.tooLate(err)
+	}
 	switch {
 	case u.File != a.work.part.File:
 		a.notef("%s was rewritten after it was looked through (VACUUM FULL, CLUSTER), and was looked through again", a.work.part.Name)
@@ -267,6 +272,15 @@ func (a *attempt) notef(format string, args ...any) {
 	}
 }
 
+// tooLate makes of an error that would block a run one that says what it has done, if
+// it has done something.
+func (a *attempt) tooLate(err error) error {
+	if a.rows == 0 || !jobs.IsBlocked(err) {
+		return err
+	}
+	return jobs.Permanent(fmt.Errorf("after %d rows have been changed: %s", a.rows, err.Error()))
+}
+
 // again makes the first unit's pass once more.
 func (a *attempt) again(ctx context.Context, round int) error {
 	old := a.cursor.Units[0]
@@ -282,10 +296,18 @@ func (a *attempt) again(ctx context.Context, round int) error {
 	if err := a.clearPass(ctx, old.Pass); err != nil {
 		return err
 	}
-	if round == 1 {
-		return a.withinBounds(ctx)
+	err = a.checkBounds(ctx)
+	switch {
+	case !jobs.IsBlocked(err):
+		return err
+	case round > 1:
+		a.notef("%d more rows would have been changed in another pass, and were left, since that would pass a bound", found.Total)
+		a.cursor.Units[0].Total = 0
+		return a.clearPass(ctx, found.Pass)
+	case a.rows == 0:
+		a.dropOwn(ctx)
 	}
-	return nil
+	return a.tooLate(err)
 }
 
 // finishUnit ends the first unit, and with its last one the target, and adds what is

@@ -21,6 +21,7 @@ const (
 	codeInsufficientPrivilege = "42501"
 	codeLockNotAvailable      = "55P03"
 	codeQueryCanceled         = "57014"
+	codeAdminShutdown         = "57P01"
 	codeSyntaxError           = "42601"
 )
 
@@ -43,7 +44,7 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 	p := a.piece
 	rows, held, err := a.change(ctx, batch.Tx)
 	switch {
-	case p.isWhole && (errors.Is(err, errBlocked) || errors.Is(err, errNotWhole)):
+	case p.isWhole && (errors.Is(err, errBlocked) || errors.Is(err, errRefused) || errors.Is(err, errNotWhole)):
 		a.keepWhole(err)
 		return nil
 	case errors.Is(err, errRewritten):
@@ -95,7 +96,7 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 // keepWhole tries again, or has the rows of a partition deleted instead.
 func (a *attempt) keepWhole(cause error) {
 	a.pace.mustLook = true
-	if a.undone++; errors.Is(cause, errNotWhole) || a.undone == wholeTriesMax {
+	if a.undone++; !errors.Is(cause, errBlocked) || a.undone == wholeTriesMax {
 		a.cursor.Units = slices.Clone(a.cursor.Units)
 		a.cursor.Units[0].IsWhole = false
 		a.undone = 0
@@ -134,10 +135,11 @@ func (a *attempt) undo(cause error) (isSkipped bool, err error) {
 }
 
 // leaveStale has the passes of later targets made again if they go through the table
-// of a unit that is done: what they found may have gone by it.
+// of a unit that is done, and half of what they found may have gone by it. With less,
+// the batches find out.
 func (a *attempt) leaveStale(done unit) {
 	for i, u := range a.cursor.Units[1:] {
-		if u.Part == done.Part && u.Target != done.Target && done.Left < done.Total {
+		if u.Part == done.Part && u.Target != done.Target && 2*(done.Total-done.Left) >= u.Total {
 			a.cursor.Units[i+1].IsStale = true
 		}
 	}
@@ -157,12 +159,15 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 	}
 	rows, err := a.apply(ctx, savepoint)
 	if err == nil && rows == 0 {
-		err = a.checkFile(ctx, savepoint)
+		err = a.checkSame(ctx, savepoint)
+	}
+	if err == nil {
+		err = a.checkDone(rows)
 	}
 	if err == nil && a.work.hasDeferred {
 		err = a.sql.CheckNow(ctx, savepoint)
 	}
-	if undone := undoneBy(err); undone != nil {
+	if undone := undoneBy(err, a.piece.isWhole); undone != nil {
 		if rollbackErr := savepoint.Rollback(ctx); rollbackErr != nil {
 			return 0, 0, errors.Join(err, rollbackErr)
 		}
@@ -186,18 +191,18 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 	return rows, held, nil
 }
 
-// checkFile finds out whether a batch has changed nothing because the table was
-// rewritten. The batch has locked the table by now.
-func (a *attempt) checkFile(ctx context.Context, tx pgx.Tx) error {
-	u := a.cursor.Units[0]
-	if file, err := a.sql.File(ctx, tx, u.Part); err != nil || file == u.File || a.piece.isWhole {
+// checkSame finds out whether a batch has changed nothing because the table was
+// rewritten, or is another. The batch has locked the table by now.
+func (a *attempt) checkSame(ctx context.Context, tx pgx.Tx) error {
+	isSame, err := a.sql.IsSame(ctx, tx, a.work.part, a.work.root, a.cursor.Units[0].File)
+	if err != nil || isSame || a.piece.isWhole {
 		return err
 	}
 	return errRewritten
 }
 
 // undoneBy says whether an error is of a kind that fewer rows may not give.
-func undoneBy(err error) error {
+func undoneBy(err error, isWhole bool) error {
 	var pg *pgconn.PgError
 	switch {
 	case errors.Is(err, errNotWhole):
@@ -210,6 +215,8 @@ func undoneBy(err error) error {
 		return nil
 	case pg.Code == codeLockNotAvailable:
 		return errBlocked
+	case isWhole && pg.Code != codeAdminShutdown:
+		return errNotWhole
 	case len(pg.Code) != 5:
 		return nil
 	case isRefusal(pg.Code[:2]):
@@ -239,7 +246,7 @@ func (a *attempt) apply(ctx context.Context, tx pgx.Tx) (int64, error) {
 	}
 	values := maps.Clone(a.values)
 	maps.Copy(values, arguments{
-		"_part": u.Part, "_file": u.File, "_horizon": u.Horizon, "_ctids": p.ctids,
+		"_part": u.Part, "_root": w.root, "_file": u.File, "_horizon": u.Horizon, "_ctids": p.ctids,
 		"_run_id": a.run.ID, "_job": a.run.Job, "_target": w.Target, "_table_name": w.part.Name,
 	})
 	if w.Mark != nil {

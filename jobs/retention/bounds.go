@@ -22,6 +22,15 @@ const scanPagesMax = 1_000_000
 
 // withinBounds blocks a run that has found more than its bounds allow.
 func (a *attempt) withinBounds(ctx context.Context) error {
+	err := a.checkBounds(ctx)
+	if jobs.IsBlocked(err) {
+		a.dropOwn(ctx)
+	}
+	return err
+}
+
+// checkBounds says whether what is left to work is within the bounds.
+func (a *attempt) checkBounds(ctx context.Context) error {
 	found := make(map[string]int64)
 	for _, u := range a.cursor.Units {
 		found[u.Target] += u.Total
@@ -40,9 +49,6 @@ func (a *attempt) withinBounds(ctx context.Context) error {
 			}
 			err = a.boundsOf(ctx, found, total)
 		}
-	}
-	if jobs.IsBlocked(err) {
-		a.dropOwn(ctx)
 	}
 	return err
 }
@@ -176,7 +182,7 @@ func (a *attempt) given(changed jobs.Parameters) string {
 func (a *attempt) checkReferences(ctx context.Context, w *work, rows int64) error {
 	var errs []error
 	for _, r := range w.references {
-		if w.archives(a) && r.Cascades && r.Pages > 0 {
+		if w.archives(a) && r.Cascades {
 			errs = append(errs, fmt.Errorf("rows of %s would go along (foreign key %s cascades) and are not archived: delete them by a rule of their own first, or archive nothing", r.Table, r.Name))
 			continue
 		}
@@ -193,6 +199,21 @@ func (a *attempt) checkReferences(ctx context.Context, w *work, rows int64) erro
 		a.dropOwn(ctx)
 	}
 	return jobs.Blocked(errors.Join(errs...))
+}
+
+// checkDone ends a batch that would take a run past its bounds: what a range holds, or a
+// partition, may be more than was found there.
+func (a *attempt) checkDone(rows int64) error {
+	done := a.rows + rows
+	if most := a.run.Parameters.Int(ParameterMaxRows); most > 0 && done > most {
+		return jobs.Permanent(fmt.Errorf("%d rows have been changed, and there are more than were found: another batch would pass %s, which is %d", a.rows, ParameterMaxRows, most))
+	}
+	u := a.cursor.Units[0]
+	beyond := -(u.Left + a.piece.rows - rows)
+	if a.run.Parameters.Float(ParameterMaxShare) < 1 && beyond > max(MaxShareRowsMin, u.Total/10) {
+		return jobs.Permanent(fmt.Errorf("%d rows have been changed, and there are many more than the %d that were found: they are left, since %s was held against those", a.rows, u.Total, ParameterMaxShare))
+	}
+	return nil
 }
 
 // dropOwn deletes the candidates of the run itself.

@@ -70,7 +70,7 @@ func (a *attempt) lookAt(ctx context.Context, i int) (hasFound bool, err error) 
 			return false, err
 		}
 		a.cursor.Units = append(slices.Clone(a.cursor.Units), found)
-		if err := a.checkReferences(ctx, w, found.Total); err != nil {
+		if err := a.checkReferences(ctx, w, a.foundOf(rule.Target)); err != nil {
 			return false, err
 		}
 		a.found = a.merge(a.found, rule.Target, jobs.Target{Plan: w.describe(found)})
@@ -81,6 +81,17 @@ func (a *attempt) lookAt(ctx context.Context, i int) (hasFound bool, err error) 
 	}
 	a.looked(rule.Target, jobs.Target{})
 	return hasFound, nil
+}
+
+// foundOf is how many candidates of a target there are left, in all of its parts.
+func (a *attempt) foundOf(target string) int64 {
+	var total int64
+	for _, u := range a.cursor.Units {
+		if u.Target == target {
+			total += u.Total
+		}
+	}
+	return total
 }
 
 // looked notes that a target has been looked through.
@@ -112,6 +123,8 @@ type variant struct {
 	text  string
 	taken []string
 	parts []sql.Part
+	// root is the oid of the rule's table.
+	root int64
 	// notes are what people should know of it.
 	notes []string
 }
@@ -183,6 +196,11 @@ func (a *attempt) textFor(ctx context.Context, tx pgx.Tx, rule parsedRule) (text
 // checkParts keeps of a table's parts those that hold rows, and refuses tables in which
 // a ctid does not name a row.
 func (a *attempt) checkParts(ctx context.Context, tx pgx.Tx, v *variant) error {
+	for _, part := range v.parts {
+		if part.IsRoot {
+			v.root = part.OID
+		}
+	}
 	isWhole := len(v.parts) == 1 && v.parts[0].Kind == "r"
 	kept := v.parts[:0]
 	for _, part := range v.parts {
@@ -200,13 +218,11 @@ func (a *attempt) checkParts(ctx context.Context, tx pgx.Tx, v *variant) error {
 	v.parts = kept
 	if isWhole {
 		v.parts[0].Name = a.sql.InSchema(v.Table) // as it is written in the rule
-	} else if !strings.Contains(v.text, tableKey) {
-		return jobs.Permanent(fmt.Errorf("%s has partitions or heirs, and a rule is worked in each by itself: write %s for the table in its SQL", v.Table, tableKey))
+	} else if !isOfTable(v.text) {
+		return jobs.Permanent(fmt.Errorf("%s has partitions or heirs, and a rule is worked in each by itself: write its SQL as SELECT t.ctid FROM %s t …", v.Table, tableKey))
 	}
 	for n, part := range v.parts {
-		if part.HasHeirs {
-			v.parts[n].Name = "ONLY " + part.Name
-		}
+		v.parts[n].Name = part.WithoutHeirs()
 	}
 	for _, child := range v.Children {
 		below, err := a.sql.Parts(ctx, tx, a.sql.InSchema(child.Table))

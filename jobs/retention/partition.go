@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +19,8 @@ const (
 	// wholeTriesMax is how often a run tries to take a partition out of its table before
 	// it deletes its rows instead.
 	wholeTriesMax = 3
+	// wholeLookMax bounds the last look at the partition, for which its writers wait.
+	wholeLookMax = 5 * time.Second
 )
 
 // errNotWhole: a partition has rows that are not to go.
@@ -71,6 +74,9 @@ func (a *attempt) applyWhole(ctx context.Context, tx pgx.Tx) (int64, error) {
 	}
 	if _, err := tx.Exec(ctx, detachment.Lock); err != nil {
 		return 0, fmt.Errorf("lock partition %s: %w", a.work.part.Name, err)
+	}
+	if err := a.sql.LookAtAll(ctx, tx, wholeLookMax); err != nil {
+		return 0, err
 	}
 	var rows, others int64
 	if err := a.work.everyRow.queryRow(ctx, tx, a.values).Scan(&rows, &others); err != nil {

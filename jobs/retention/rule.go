@@ -142,6 +142,9 @@ func (r Rule) check(text ruleText, parameters []jobs.Parameter) error {
 			refuse("Children: %+v: all of Table, Column and References are needed", c)
 		}
 	}
+	if strings.Count(text.whole(), tableKey) > 1 {
+		refuse("SQL: write %s once, for the table whose rows go, and others by their names: in a partition it stands for that alone", tableKey)
+	}
 	used := text.arguments()
 	known := []string{argumentNow}
 	for _, p := range parameters {

@@ -120,7 +120,8 @@ type archive struct {
 
 func (x shapes) make(name string, more ...string) string {
 	keys := slices.Concat(more, []string{
-		"{rule}", x.text, "{set}", x.rule.Set, "{and_same_file}", x.sql.Shape("and_same_file"), "{strength}", "UPDATE",
+		"{rule}", x.text, "{set}", x.rule.Set, "{strength}", "UPDATE",
+		"{and_same_file}", x.sql.Shape("and_same_file", "{same}", "t"),
 	})
 	if x.direct != nil {
 		keys = append(keys, "{alias}", x.direct.alias, "{condition}", x.direct.condition)
@@ -187,7 +188,7 @@ func newStatements(x shapes, taken []string) statements {
 		st.explain = newStatement(x.make("explain"))
 		st.rows = x.archived(x.make(apply+"_rows"), "t")
 		if x.rule.Set == "" {
-			st.span = x.archived(x.make("delete_range"), x.direct.alias)
+			st.span = x.archived(x.make("delete_range", "{and_same_file}", x.sql.Shape("and_same_file", "{same}", x.direct.alias)), x.direct.alias)
 			st.unlocked = x.archived(x.make("delete_range_unlocked"), "t")
 			st.everyRow = newStatement(x.make("every_row"))
 			st.passSpan = newStatement(x.make("pass_span"))

@@ -139,6 +139,14 @@ type direct struct{ alias, condition string }
 
 var directRE = regexp.MustCompile(`(?is)^(?:\s|--[^\n]*\n)*SELECT\s+(\w+)\.ctid\s+FROM\s+\{table\}\s+(?:AS\s+)?(\w+)\s+WHERE\s(.*)$`)
 
+var ofTableRE = regexp.MustCompile(`(?is)^(?:\s|--[^\n]*\n)*SELECT\s+(\w+)\.ctid\s+FROM\s+\{table\}\s+(?:AS\s+)?(\w+)\b`)
+
+// isOfTable says whether a rule selects from {table} itself, and not only below.
+func isOfTable(text string) bool {
+	match := ofTableRE.FindStringSubmatch(text)
+	return match != nil && strings.EqualFold(match[1], match[2])
+}
+
 // readDirect reads a rule's text; nil if it has another form. Whether what follows
 // WHERE is a condition, and nothing after it, the server has to say.
 func readDirect(text string) *direct {

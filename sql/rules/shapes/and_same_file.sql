@@ -1,3 +1,12 @@
--- Not if the table was rewritten since the pass (VACUUM FULL, CLUSTER): its rows
-  -- have other places. Asked after the lock on the table was granted.
+-- Not if the place of a row means another row by now: the table was rewritten since
+  -- the pass (VACUUM FULL, CLUSTER), another has taken its name, or it is no partition
+  -- any more. Asked after the lock on the table was granted.
+  AND {same}.tableoid = @_part::oid
   AND (SELECT pg_relation_filenode(@_part::oid)) = @_file::oid
+  AND (
+    WITH RECURSIVE above (oid) AS (
+        SELECT @_part::oid
+        UNION
+        SELECT i.inhparent FROM above JOIN pg_inherits i ON i.inhrelid = above.oid AND NOT i.inhdetachpending
+    )
+    SELECT bool_or(oid = @_root::oid) FROM above)
