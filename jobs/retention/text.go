@@ -26,6 +26,8 @@ var (
 	directiveRE = regexp.MustCompile(`^\s*--\s*(requires:|if exists:|end$)\s*(.*?)\s*$`)
 	relationRE  = regexp.MustCompile(`^([^\s(),]+)(?:\(([^\s(),]+)\))?$`)
 	commentRE   = regexp.MustCompile(`(?m)--.*$`)
+	// quotedRE finds what an @ may be in without standing for an argument.
+	quotedRE = regexp.MustCompile(`'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*`)
 )
 
 // readRule reads the comment lines of a rule.
@@ -121,7 +123,7 @@ func (r ruleText) optional() []sql.Relation {
 func (r ruleText) arguments() []string {
 	seen := make(map[string]bool)
 	var names []string
-	for _, match := range argumentRE.FindAllStringSubmatch(commentRE.ReplaceAllString(r.whole(), ""), -1) {
+	for _, match := range argumentRE.FindAllStringSubmatch(quotedRE.ReplaceAllString(r.whole(), " "), -1) {
 		if !seen[match[1]] {
 			seen[match[1]] = true
 			names = append(names, match[1])
