@@ -28,6 +28,8 @@ var (
 	commentRE   = regexp.MustCompile(`(?m)--.*$`)
 	// quotedRE finds what an @ may be in without standing for an argument.
 	quotedRE = regexp.MustCompile(`'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*`)
+	// literalRE finds what is neither a name nor an operator.
+	literalRE = regexp.MustCompile(`'(?:[^']|'')*'|--[^\n]*`)
 )
 
 // readRule reads the comment lines of a rule.
@@ -164,7 +166,7 @@ var functionRE = regexp.MustCompile(`\b([A-Za-z_]\w*)"?\s*\(`)
 // functions lists what may be the names of functions that a text calls.
 func functions(text string) []string {
 	names := []string{}
-	for _, match := range functionRE.FindAllStringSubmatch(commentRE.ReplaceAllString(text, ""), -1) {
+	for _, match := range functionRE.FindAllStringSubmatch(literalRE.ReplaceAllString(text, " "), -1) {
 		names = append(names, strings.ToLower(match[1]), match[1])
 	}
 	return names
