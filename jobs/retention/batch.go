@@ -44,7 +44,7 @@ func (a *attempt) clean(ctx context.Context, batch *jobs.Batch) error {
 	p := a.piece
 	rows, held, err := a.change(ctx, batch.Tx)
 	switch {
-	case p.isWhole && (errors.Is(err, errBlocked) || errors.Is(err, errRefused) || errors.Is(err, errNotWhole)):
+	case p.isWhole && (errors.Is(err, errBlocked) || errors.Is(err, errNotWhole) || errors.Is(err, errCannotLeave)):
 		a.keepWhole(err)
 		return nil
 	case errors.Is(err, errRewritten):
@@ -171,6 +171,9 @@ func (a *attempt) change(ctx context.Context, tx pgx.Tx) (int64, time.Duration, 
 		if rollbackErr := savepoint.Rollback(ctx); rollbackErr != nil {
 			return 0, 0, errors.Join(err, rollbackErr)
 		}
+		if errors.Is(undone, err) {
+			return 0, 0, err
+		}
 		return 0, 0, fmt.Errorf("%w: %w", undone, err)
 	}
 	if err != nil {
@@ -205,8 +208,8 @@ func (a *attempt) checkSame(ctx context.Context, tx pgx.Tx) error {
 func undoneBy(err error, isWhole bool) error {
 	var pg *pgconn.PgError
 	switch {
-	case errors.Is(err, errNotWhole):
-		return errNotWhole
+	case errors.Is(err, errNotWhole), errors.Is(err, errCannotLeave):
+		return err
 	case errors.Is(err, errRewritten):
 		return errRewritten
 	case errors.Is(err, errNotArchived):
@@ -216,7 +219,7 @@ func undoneBy(err error, isWhole bool) error {
 	case pg.Code == codeLockNotAvailable:
 		return errBlocked
 	case isWhole && pg.Code != codeAdminShutdown:
-		return errNotWhole
+		return errCannotLeave
 	case len(pg.Code) != 5:
 		return nil
 	case isRefusal(pg.Code[:2]):

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -23,8 +25,12 @@ const (
 	wholeLookMax = 5 * time.Second
 )
 
-// errNotWhole: a partition has rows that are not to go.
-var errNotWhole = errors.New("not every row of the partition is to go")
+var (
+	// errNotWhole: a partition has rows that are not to go.
+	errNotWhole = errors.New("not every row of the partition is to go")
+	// errCannotLeave: something keeps a partition in its table.
+	errCannotLeave = errors.New("the partition cannot be taken out of its table")
+)
 
 // checkWhole finds out whether every row of a partition is to go, and says so: then
 // taking the partition out of its table is quicker than any delete.
@@ -53,6 +59,12 @@ func (a *attempt) checkWhole(ctx context.Context, w *work, u *unit) error {
 			u.Note = fmt.Sprintf("every row of %s goes, one by one: a partition that is dropped is not archived", w.part.Name)
 		}
 	}
+	if len(w.triggers) > 0 {
+		u.IsWhole, u.Note = false, ""
+	}
+	if len(w.triggers) > 0 && a.run.Parameters.String(ParameterPartitions) != PartitionsDelete {
+		u.Note = fmt.Sprintf("every row of %s goes, one by one, so that the trigger %s fires", w.part.Name, strings.Join(firstFew(w.triggers), ", "))
+	}
 	return nil
 }
 
@@ -75,6 +87,9 @@ func (a *attempt) applyWhole(ctx context.Context, tx pgx.Tx) (int64, error) {
 	if _, err := tx.Exec(ctx, detachment.Lock); err != nil {
 		return 0, fmt.Errorf("lock partition %s: %w", a.work.part.Name, err)
 	}
+	if isSame, err := a.sql.IsSame(ctx, tx, a.work.part, a.work.root, a.cursor.Units[0].File); err != nil || !isSame {
+		return 0, errors.Join(errNotWhole, err)
+	}
 	if err := a.sql.LookAtAll(ctx, tx, wholeLookMax); err != nil {
 		return 0, err
 	}
@@ -91,7 +106,13 @@ func (a *attempt) applyWhole(ctx context.Context, tx pgx.Tx) (int64, error) {
 		statements, done = append(statements, detachment.Remove), "dropped"
 	}
 	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
+		_, err := tx.Exec(ctx, statement)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code != codeLockNotAvailable {
+			// A foreign key, a view, the owner.
+			return 0, fmt.Errorf("%w: %s: %w", errCannotLeave, statement, err)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("%s: %w", statement, err)
 		}
 	}

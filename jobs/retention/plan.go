@@ -43,8 +43,10 @@ type plan struct {
 	hasDeferred bool
 	// why is for people.
 	why string
-	// references are the foreign keys that a delete has to do with.
+	// references are the foreign keys that a delete has to do with, triggers those that it
+	// fires.
 	references []sql.Reference
+	triggers   []string
 }
 
 // newWork plans a rule for one part of its table.
@@ -86,7 +88,7 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 
 // choose decides the way.
 func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan {
-	p := plan{references: w.references, hasDeferred: facts.IsDeferrable, first: batchRowsFirst, expectedRows: expected.rows}
+	p := plan{references: w.references, triggers: facts.Triggers, hasDeferred: facts.IsDeferrable, first: batchRowsFirst, expectedRows: expected.rows}
 	var because []string
 	say := func(format string, args ...any) { because = append(because, fmt.Sprintf(format, args...)) }
 	switch {
