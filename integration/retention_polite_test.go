@@ -172,6 +172,7 @@ func TestCleanupSaysWhoKeepsDeadRows(t *testing.T) {
 	t.Parallel()
 	server := testdb.Start(t, testdb.Options{Args: []string{"-c", "max_prepared_transactions=5"}})
 	for name, begin := range map[string]string{
+		"a reader elsewhere":     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class LIMIT 1",
 		"a snapshot":             "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM odd LIMIT 1",
 		"a prepared transaction": "BEGIN; UPDATE odd SET pad = 'y' WHERE id = 2000; PREPARE TRANSACTION 'forgotten'",
 	} {
@@ -179,6 +180,12 @@ func TestCleanupSaysWhoKeepsDeadRows(t *testing.T) {
 			c := newCleaning(t, testdb.On(server), migrated)
 			c.exec(t, fmt.Sprintf(oddTable, 1000, 2000))
 			other := c.own(t)
+			if name == "a reader elsewhere" {
+				elsewhere, err := pgx.Connect(t.Context(), server.URL("postgres"))
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = elsewhere.Close(context.WithoutCancel(t.Context())) })
+				other = elsewhere
+			}
 			_, err := other.Exec(t.Context(), begin)
 			require.NoError(t, err)
 			testdb.WaitFor(t, "the transaction is old", time.Minute, func(ctx context.Context) (bool, any, error) {
@@ -194,6 +201,12 @@ func TestCleanupSaysWhoKeepsDeadRows(t *testing.T) {
 			if strings.Contains(begin, "PREPARE") {
 				require.Equal(t, "slow: the prepared transaction 'forgotten' kept dead versions of rows, and with them the room for new ones on their pages", updates["odd"].Note)
 				c.exec(t, "ROLLBACK PREPARED 'forgotten'")
+				return
+			}
+			if name == "a reader elsewhere" {
+				require.Empty(t, updates["odd"].Note, "it keeps nothing in this database")
+				_, err = other.Exec(t.Context(), "ROLLBACK")
+				require.NoError(t, err)
 				return
 			}
 			require.Equal(t, fmt.Sprintf("slow: the transaction of pid %d kept dead versions of rows, and with them the room for new ones on their pages", other.PgConn().PID()), updates["odd"].Note)

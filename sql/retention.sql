@@ -284,7 +284,9 @@ FROM (
     SELECT format('the transaction of pid %s', a.pid) AS what,
            extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
     FROM pg_stat_activity a
-    WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) AND a.pid <> pg_backend_pid()
+    -- One that only reads in another database keeps nothing here.
+    WHERE (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL AND (a.datname IS NULL OR a.datname = current_database()))
+      AND a.pid <> pg_backend_pid()
       AND a.backend_type <> 'autovacuum worker'
     UNION ALL
     SELECT format('the prepared transaction %L', p.gid), extract(epoch FROM clock_timestamp() - p.prepared)::float8
