@@ -54,7 +54,9 @@ func oddJob(t *testing.T, rules ...retention.Rule) *retention.Job {
 var slowRE = regexp.MustCompile(`(; )?slow: the transaction of pid \d+ kept dead versions of rows, and with them the room for new ones on their pages`)
 
 // noteOf is a target's note without what other tests on the same server have to do with.
-func noteOf(target jobs.Target) string { return slowRE.ReplaceAllString(target.Note, "") }
+func noteOf(target jobs.Target) string {
+	return strings.TrimPrefix(slowRE.ReplaceAllString(target.Note, ""), "; ")
+}
 
 // ids lists the ids of a query, in order.
 func (c *cleaning) ids(t *testing.T, from string) string {
@@ -455,7 +457,9 @@ func TestCleanupOfContextsThatChangePlaces(t *testing.T) {
 						taken++
 					}
 				}
-				require.Greater(t, taken, 100, "many have the place of another")
+				if strings.HasPrefix(statement, "CLUSTER") { // VACUUM keeps dead rows that a transaction elsewhere may see
+					require.Greater(t, taken, 100, "many have the place of another")
+				}
 				for err == nil && !done {
 					done, err = r.next(t.Context(), batches, nil)
 				}
