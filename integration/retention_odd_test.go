@@ -610,7 +610,7 @@ func TestCleanupConditions(t *testing.T) {
 		"a subquery of its own":  "SELECT t.ctid FROM {table} t WHERE t.id IN (SELECT o.id FROM odd o WHERE o.gone)",
 		"the same alias below":   "SELECT t.ctid FROM {table} t WHERE EXISTS (SELECT FROM odd r WHERE r.id = t.id AND r.gone)",
 		"a CTE":                  "WITH g AS (SELECT id FROM odd WHERE gone) SELECT t.ctid FROM {table} t WHERE t.id IN (SELECT id FROM g)",
-		"union":                  "SELECT t.ctid FROM {table} t WHERE t.id <= 50 UNION SELECT t.ctid FROM {table} t WHERE t.id BETWEEN 40 AND 110",
+		"union":                  "SELECT t.ctid FROM {table} t WHERE t.id <= 50 UNION SELECT o.ctid FROM odd o WHERE o.id BETWEEN 40 AND 110",
 		"volatile":               "SELECT t.ctid FROM {table} t WHERE t.gone AND random() >= 0",
 		"now":                    "SELECT t.ctid FROM {table} t WHERE t.gone AND @now::timestamptz > now() - interval '1 hour'",
 		"where in a string":      "SELECT t.ctid FROM {table} t WHERE t.gone AND t.pad <> ' WHERE '",
