@@ -53,7 +53,9 @@ func (u *underWay) waitForBatches(t *testing.T, n int64) {
 // own is a connection of the test's, which the run knows nothing of.
 func (c *cleaning) own(t *testing.T) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c.pool.Config().ConnString())
+	config := c.pool.Config().ConnConfig
+	config.Tracer = nil
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	return conn

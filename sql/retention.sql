@@ -243,10 +243,12 @@ SELECT set_config('row_security', 'off', true), set_config('lock_timeout', @lock
        set_config('parallel_tuple_cost', '0', true), pg_backend_pid()
 
 -- name: retention_held_up
--- How many sessions wait for a lock of this one.
-SELECT count(*)
-FROM pg_stat_activity a
-WHERE a.wait_event_type = 'Lock' AND pg_backend_pid() = ANY (pg_blocking_pids(a.pid))
+-- How many sessions wait for a lock of this one. pg_locks shows that to everybody,
+-- pg_stat_activity only to those who may see it. CASE: pg_blocking_pids() holds up the
+-- lock manager for a moment, so it is asked about those alone that wait.
+SELECT count(DISTINCT k.pid)
+FROM pg_locks k
+WHERE CASE WHEN k.granted THEN false ELSE pg_backend_pid() = ANY (pg_blocking_pids(k.pid)) END
 
 -- name: retention_conflict
 -- Who holds, or waits for, a lock on the table that keeps writers out. pg_locks shows
@@ -261,11 +263,14 @@ ORDER BY k.granted DESC, k.pid
 LIMIT 1
 
 -- name: retention_give_way
--- Ends a pass that keeps such a session waiting. True once that is so.
-SELECT EXISTS (
-    SELECT FROM pg_stat_activity a
-    WHERE a.wait_event_type = 'Lock' AND @pid::int = ANY (pg_blocking_pids(a.pid))
-) AND pg_cancel_backend(@pid::int)
+-- Ends a pass that keeps a session waiting, as in retention_held_up. True once that is so.
+SELECT CASE
+    WHEN EXISTS (
+        SELECT FROM pg_locks k
+        WHERE CASE WHEN k.granted THEN false ELSE @pid::int = ANY (pg_blocking_pids(k.pid)) END
+    ) THEN pg_cancel_backend(@pid::int)
+    ELSE false
+END
 
 -- name: retention_lag
 -- How many bytes the replica is behind that is furthest behind; without the privileges
