@@ -3,9 +3,11 @@ package integration
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -97,4 +99,106 @@ func TestCleanupsLookGivesWayWithoutPrivileges(t *testing.T) {
 	require.Equal(t, 2, c.sent.count(passStatement), "the first look was ended")
 	require.Equal(t, int64(600), u.targets["odd"].Rows)
 	require.Zero(t, c.count(t, "odd WHERE gone"))
+}
+
+// oldest is who keeps dead rows of the database, "" if nobody does.
+func (c *cleaning) oldest(t *testing.T) string {
+	t.Helper()
+	o, err := sql.For(c.schema).Oldest(t.Context(), c.pool, 0)
+	require.NoError(t, err)
+	if o == nil {
+		return ""
+	}
+	return o.What
+}
+
+func TestCleanupAccusesOnlyWhoKeepsDeadRowsOfItsDatabase(t *testing.T) {
+	t.Parallel()
+	server := testdb.Start(t, testdb.Options{Args: []string{"-c", "max_prepared_transactions=5"}})
+	c, other := newCleaning(t, testdb.On(server), migrated), newCleaning(t, testdb.On(server), migrated)
+	for _, db := range []*cleaning{c, other} {
+		db.exec(t, fmt.Sprintf(oddTable, 100, 20_000))
+		// Slow for whoever builds an index on it.
+		db.exec(t, `CREATE FUNCTION slow(id int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_sleep(0.01); RETURN id; END'`)
+	}
+	for _, db := range []*cleaning{other, c} {
+		for begin, end := range map[string]string{
+			"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM odd LIMIT 1":                        "ROLLBACK",
+			"BEGIN; UPDATE odd SET pad = 'y' WHERE id = 200":                                          "ROLLBACK",
+			"BEGIN; UPDATE odd SET pad = 'y' WHERE id = 300; PREPARE TRANSACTION 'forgotten, for now'": "ROLLBACK PREPARED 'forgotten, for now'",
+		} {
+			conn := db.own(t)
+			want := fmt.Sprintf("the transaction of pid %d", conn.PgConn().PID())
+			if strings.Contains(begin, "PREPARE") {
+				want = "the prepared transaction 'forgotten, for now'"
+			}
+			_, err := conn.Exec(t.Context(), begin)
+			require.NoError(t, err)
+			require.Equal(t, want, db.oldest(t))
+			if db == other {
+				require.Empty(t, c.oldest(t), begin)
+			}
+			_, err = conn.Exec(t.Context(), end)
+			require.NoError(t, err)
+			require.Empty(t, db.oldest(t))
+		}
+	}
+	for view, statements := range map[string][]string{
+		"pg_stat_progress_vacuum":       {"SET vacuum_cost_delay = 100", "SET vacuum_cost_limit = 1", "VACUUM odd"},
+		"pg_stat_progress_create_index": {"CREATE INDEX ON odd (slow(id))"},
+	} {
+		conn := c.own(t)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			for _, statement := range statements {
+				if _, err := conn.Exec(ctx, statement); err != nil {
+					ended <- err
+					return
+				}
+			}
+			ended <- nil
+		}()
+		testdb.WaitFor(t, "it has a snapshot", time.Minute, func(ctx context.Context) (bool, any, error) {
+			var is bool
+			err := c.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+view+" p JOIN pg_stat_activity a USING (pid) WHERE a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)").Scan(&is)
+			return is, is, err
+		})
+		require.Empty(t, c.oldest(t), view)
+		stop()
+		require.Error(t, <-ended, "it was under way")
+	}
+}
+
+func TestCleanupNamesAReplicaThatKeepsDeadRows(t *testing.T) {
+	t.Parallel()
+	primary, standby := testdb.Standby(t)
+	c := newCleaning(t, testdb.On(primary), migrated)
+	replica, err := pgx.Connect(t.Context(), standby.URL("postgres"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = replica.Close(context.WithoutCancel(t.Context())) })
+	for _, statement := range []string{
+		"ALTER SYSTEM SET hot_standby_feedback = on", "ALTER SYSTEM SET wal_receiver_status_interval = '1s'", "SELECT pg_reload_conf()",
+	} {
+		_, err = replica.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	feedback := func(what string, is func(age int64) bool) {
+		testdb.WaitFor(t, what, time.Minute, func(ctx context.Context) (bool, any, error) {
+			var age int64
+			err := c.pool.QueryRow(ctx, "SELECT coalesce(max(age(backend_xmin)), -1) FROM pg_stat_replication").Scan(&age)
+			return is(age), age, err
+		})
+	}
+	feedback("the replica reports", func(age int64) bool { return age >= 0 })
+	require.Empty(t, c.oldest(t), "it always reports something")
+	_, err = replica.Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class LIMIT 1")
+	require.NoError(t, err)
+	c.exec(t, `CREATE TABLE burnt (n int); DO $$ BEGIN FOR n IN 1..10100 LOOP BEGIN INSERT INTO burnt VALUES (n); EXCEPTION WHEN OTHERS THEN RAISE; END; END LOOP; END $$`)
+	feedback("the replica's query is old", func(age int64) bool { return age > 10_000 })
+	require.Regexp(t, `^the replica .+ \(hot_standby_feedback\)$`, c.oldest(t))
+	_, err = replica.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	feedback("the replica's query is over", func(age int64) bool { return age < 10_000 })
+	require.Empty(t, c.oldest(t))
 }

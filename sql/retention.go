@@ -411,7 +411,7 @@ func (s *Statements) Lag(ctx context.Context, db Querier) (*Lag, error) {
 type Oldest struct {
 	// What describes it.
 	What string `db:"what"`
-	// Seconds is its age; +Inf for a replication slot.
+	// Seconds is its age; +Inf for a replica and a replication slot.
 	Seconds float64 `db:"seconds"`
 }
 

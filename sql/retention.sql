@@ -282,20 +282,31 @@ ORDER BY replay_lsn
 LIMIT 1
 
 -- name: retention_oldest
--- Who keeps dead versions of rows from being removed for longest, if for longer than
--- @seconds: a transaction, a prepared one, a replication slot.
+-- Who keeps dead versions of this database's rows from being removed for longest, if for
+-- longer than @seconds: a transaction, a prepared one, a replica that reports what its
+-- own queries need, a replication slot. The last two always hold some number, which is
+-- only telling once it is old. VACUUM is left out, since it keeps nothing, and so are
+-- index builds, which nobody wants to end for this. Of sessions of others a role without
+-- the privileges of pg_read_all_stats sees nothing.
 SELECT o.what, o.seconds
 FROM (
     SELECT format('the transaction of pid %s', a.pid) AS what,
            extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
     FROM pg_stat_activity a
     -- One that only reads in another database keeps nothing here.
-    WHERE (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL AND (a.datname IS NULL OR a.datname = current_database()))
+    WHERE (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL AND a.datname = current_database())
       AND a.pid <> pg_backend_pid()
-      AND a.backend_type <> 'autovacuum worker'
+      AND a.backend_type NOT IN ('autovacuum worker', 'walsender')
+      AND NOT EXISTS (SELECT FROM pg_stat_progress_vacuum v WHERE v.pid = a.pid)
+      AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index i WHERE i.pid = a.pid)
+    UNION ALL
+    SELECT format('the replica %s (hot_standby_feedback)', a.application_name), 'Infinity'::float8
+    FROM pg_stat_activity a
+    WHERE a.backend_type = 'walsender' AND a.datname IS NULL AND a.backend_xmin IS NOT NULL AND age(a.backend_xmin) > 10000
     UNION ALL
     SELECT format('the prepared transaction %L', p.gid), extract(epoch FROM clock_timestamp() - p.prepared)::float8
     FROM pg_prepared_xacts p
+    WHERE p.database = current_database()
     UNION ALL
     SELECT format('the replication slot %I', s.slot_name), 'Infinity'::float8
     FROM pg_replication_slots s
