@@ -218,7 +218,8 @@ func TestCleanupSaysWhoKeepsDeadRows(t *testing.T) {
 	}
 }
 
-// A replica that does not follow is waited for.
+// A replica that does not follow is waited for, but not for ever: it may be behind on
+// purpose.
 func TestCleanupWaitsForAReplica(t *testing.T) {
 	t.Parallel()
 	primary, standby := testdb.Standby(t)
@@ -236,23 +237,48 @@ func TestCleanupWaitsForAReplica(t *testing.T) {
 	}
 	const most = 4 << 20
 	behind("the replica follows", func(bytes int64) bool { return bytes < most })
-	_, err = replica.Exec(t.Context(), "SELECT pg_wal_replay_pause()")
+	_, err = replica.Exec(t.Context(), "ALTER SYSTEM SET recovery_min_apply_delay = '1h'")
+	require.NoError(t, err)
+	_, err = replica.Exec(t.Context(), "SELECT pg_reload_conf()")
 	require.NoError(t, err)
 	c.exec(t, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 20) FROM generate_series(1, 20000) n")
 	behind("the replica is behind", func(bytes int64) bool { return bytes > most })
 
 	job := variant(t, oddJob(t, retention.Rule{SQL: goneRows}), func(config *retention.Config) {
-		config.BatchRowsMax, config.BatchTime, config.LagMax = 50, time.Minute, most
+		config.BatchRowsMax, config.BatchTime, config.LagMax, config.LagWait = 50, time.Minute, most, 700*time.Millisecond
 	})
 	r := c.newRun(t, job, nil)
+	r.progress = make(chan jobs.Progress, 100)
+	begin := time.Now()
+	r.mustWork(t)
+	require.GreaterOrEqual(t, time.Since(begin), 700*time.Millisecond)
+	require.Equal(t, int64(5000), r.targets["odd"].Rows)
+	require.Greater(t, r.batches, 50)
+	require.Less(t, c.sent.count("FROM pg_stat_replication"), 30, "it waited once, not before each batch")
+	require.Regexp(t, `^waiting for replica ".*", which is \d+ MB behind$`, (<-r.progress).Message)
+	require.Regexp(t, `^slow: the replica ".*" stayed behind by more than 4 MB \(lag_max_mb\)$`, noteOf(r.targets["odd"]))
+
+	c.exec(t, "UPDATE odd SET gone = true WHERE id <= 9000")
+	asked := c.sent.count("FROM pg_stat_replication")
+	targets := c.newRun(t, job, map[string]any{"lag_max_mb": 0}).mustWork(t)
+	require.Equal(t, int64(4000), targets["odd"].Rows)
+	require.Empty(t, noteOf(targets["odd"]))
+	require.Equal(t, asked, c.sent.count("FROM pg_stat_replication"))
+
+	// One that is going to follow is waited for until it does.
+	c.exec(t, "UPDATE odd SET gone = true WHERE id <= 9500")
+	patient := variant(t, job, func(config *retention.Config) { config.LagWait = time.Hour })
+	r = c.newRun(t, patient, nil)
 	r.progress = make(chan jobs.Progress, 1)
 	u := goOn(t, r)
-	require.Regexp(t, `^waiting for replica ".*", which is \d+ MB behind$`, (<-r.progress).Message)
 	require.Regexp(t, `^waiting for replica `, (<-r.progress).Message)
-	require.Equal(t, int64(5000), c.count(t, "odd WHERE gone"), "nothing has been deleted meanwhile")
+	require.Regexp(t, `^waiting for replica `, (<-r.progress).Message)
+	require.Equal(t, int64(500), c.count(t, "odd WHERE gone"), "nothing has been deleted meanwhile")
 	require.False(t, u.isOver.Load())
-	_, err = replica.Exec(t.Context(), "SELECT pg_wal_replay_resume()")
-	require.NoError(t, err)
+	for _, statement := range []string{"ALTER SYSTEM RESET recovery_min_apply_delay", "SELECT pg_reload_conf()"} {
+		_, err = replica.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
 	require.NoError(t, <-u.ended)
-	require.Equal(t, int64(5000), u.targets["odd"].Rows)
+	require.Equal(t, int64(500), u.targets["odd"].Rows)
 }

@@ -129,7 +129,7 @@ func TestExampleUncommented(t *testing.T) {
 	content, err := os.ReadFile(examplePath)
 	require.NoError(t, err)
 	commented := regexp.MustCompile(`(?m)^( *)#([a-z_]+:)`)
-	require.Len(t, commented.FindAll(content, -1), 11)
+	require.Len(t, commented.FindAll(content, -1), 12)
 	path := write(t, commented.ReplaceAllString(string(content), "$1$2"))
 	settings, err := config.Load(config.Source{Path: path})
 	require.NoError(t, err)

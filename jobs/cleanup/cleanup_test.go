@@ -90,6 +90,6 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, jobs.Parameters{
 		"inactive_hours": int64(1), "retention_hours": int64(24), "log_retention_days": int64(30),
 		"system_user_ids": []string{"system"}, "mcp_executions": "delete", "retention_days": int64(30),
-		"batch_time": 50 * time.Millisecond, "max_rows": int64(0), "max_share": 0.9, "archive": "none", "partitions": "delete",
+		"batch_time": 50 * time.Millisecond, "max_rows": int64(0), "max_share": 0.9, "lag_max_mb": int64(256), "archive": "none", "partitions": "delete",
 	}, defaults)
 }

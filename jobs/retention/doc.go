@@ -57,8 +57,9 @@
 // the first rows of pages, which are dear, and the later ones, which are cheap, each
 // have a size of their own. Foreign keys and triggers, deferred ones too, are part of
 // that time. The engine makes its batches smaller and pauses when others wait for its
-// locks or its rows become dearer, waits while a replica of the database is too far
-// behind ([Config.LagMax]), and lets whoever wants a lock on the whole table go first.
+// locks or its rows become dearer, slows down for a replica of the database that is too
+// far behind ([ParameterLagMax]), and lets whoever wants a lock on the whole table go
+// first.
 //
 // # Partitions and heirs
 //

@@ -33,6 +33,10 @@ const (
 	// being asked to, where none is configured.
 	MaxShareDefault = 0.9
 
+	// LagWaitDefault is how long a job waits in a minute for a replica of the database,
+	// where none is configured.
+	LagWaitDefault = 30 * time.Second
+
 	// MarkWaitDefault bounds the wait for open transactions before the pass of a rule
 	// with a mark, where none is configured.
 	MarkWaitDefault = 30 * time.Second
@@ -60,8 +64,14 @@ type Config struct {
 
 	// LagMax is how many bytes of WAL a replica of the database may be behind: beyond
 	// that the job waits, or goes on slowly. It needs the privileges of
-	// pg_read_all_stats. Zero means [LagMaxDefault].
+	// pg_read_all_stats. Zero means [LagMaxDefault]. In whole megabytes, at least one, it
+	// is the default of the parameter [ParameterLagMax].
 	LagMax int64
+
+	// LagWait bounds the wait for a replica that does not catch up, once in a minute:
+	// a replica that is behind on purpose, or for good, slows a run down, and does not
+	// stop it. Zero means [LagWaitDefault].
+	LagWait time.Duration
 
 	// BatchRowsMax bounds the rows of a batch. Zero means [BatchRowsMaxDefault].
 	BatchRowsMax int
@@ -118,8 +128,8 @@ func New(config Config) (*Job, error) {
 	if len(config.Rules) == 0 {
 		errs = append(errs, errors.New("no Rules: give at least one"))
 	}
-	if config.BatchTime < 0 || config.BatchRowsMax < 0 || config.LockWait < 0 || config.MarkWait < 0 || config.MaxRows < 0 || config.LagMax < 0 {
-		errs = append(errs, errors.New("BatchTime, BatchRowsMax, LockWait, MarkWait, MaxRows and LagMax cannot be negative"))
+	if config.BatchTime < 0 || config.BatchRowsMax < 0 || config.LockWait < 0 || config.MarkWait < 0 || config.MaxRows < 0 || config.LagMax < 0 || config.LagWait < 0 {
+		errs = append(errs, errors.New("BatchTime, BatchRowsMax, LockWait, MarkWait, MaxRows, LagMax and LagWait cannot be negative"))
 	}
 	if config.MaxShare < 0 || config.MaxShare > 1 {
 		errs = append(errs, fmt.Errorf("MaxShare is %v: it is a share, from 0 to 1", config.MaxShare))
@@ -174,6 +184,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LagMax == 0 {
 		c.LagMax = LagMaxDefault
+	}
+	if c.LagWait == 0 {
+		c.LagWait = LagWaitDefault
 	}
 	if c.MarkWait == 0 {
 		c.MarkWait = MarkWaitDefault

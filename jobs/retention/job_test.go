@@ -46,7 +46,7 @@ func TestNewFillsDefaultsInACopy(t *testing.T) {
 	require.NoError(t, jobs.Validate(j))
 	require.Zero(t, given.BatchTime)
 	require.Equal(t, given.Definition, j.Config().Definition)
-	require.Len(t, j.Definition().Parameters, len(given.Definition.Parameters)+5)
+	require.Len(t, j.Definition().Parameters, len(given.Definition.Parameters)+6)
 
 	c := j.Config()
 	require.Equal(t, BatchTimeDefault, c.BatchTime)

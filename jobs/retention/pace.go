@@ -23,9 +23,8 @@ const (
 	waitPollFirst = 10 * time.Millisecond
 	waitPollMax   = time.Second
 
-	// lagWaitMax bounds one wait for a replica that is behind. After it one batch
-	// goes on, so that a run beside a replica that never catches up ends some time.
-	lagWaitMax = 30 * time.Second
+	// lagWaitEvery is how often a run waits for a replica that does not catch up.
+	lagWaitEvery = time.Minute
 
 	// pauseMax bounds a pause between two batches.
 	pauseMax = time.Second
@@ -47,6 +46,8 @@ const (
 type pace struct {
 	looked, lookedSlow time.Time
 	mustLook           bool
+	// lagWaited is when a wait for a replica began that was in vain.
+	lagWaited time.Time
 	// heldUp counts the sessions that waited for a lock of the last batch that asked.
 	heldUp int
 	asked  time.Time
@@ -154,25 +155,35 @@ func (a *attempt) waitForConflict(ctx context.Context, w *work) error {
 	}
 }
 
-// waitForReplicas waits while a replica of the database is too far behind.
+// waitForReplicas waits while a replica of the database is too far behind. One that does
+// not catch up, since it follows with a delay or not at all, is not waited for all the
+// time: the run goes on, slowly.
 func (a *attempt) waitForReplicas(ctx context.Context) error {
-	until := time.Now().Add(lagWaitMax)
-	for pause := waitPollFirst; time.Now().Before(until); pause = min(2*pause, waitPollMax) {
+	most := a.run.Parameters.Int(ParameterLagMax)
+	begin := time.Now()
+	if most == 0 || begin.Sub(a.pace.lagWaited) < lagWaitEvery {
+		return nil
+	}
+	for pause := waitPollFirst; ; pause = min(2*pause, waitPollMax) {
 		var lag *sql.Lag
 		err := a.inTx(ctx, func(tx pgx.Tx) (err error) {
 			lag, err = a.sql.Lag(ctx, tx)
 			return err
 		})
-		if err != nil || lag == nil || lag.Bytes <= a.job.config.LagMax {
+		if err != nil || lag == nil || lag.Bytes <= most<<20 {
 			return err
+		}
+		left := a.job.config.LagWait - time.Since(begin)
+		if left <= 0 {
+			a.pace.lagWaited = begin
+			a.notef("slow: the replica %q stayed behind by more than %d MB (%s)", lag.Name, most, ParameterLagMax)
+			return nil
 		}
 		a.say(ctx, slog.LevelWarn, fmt.Sprintf("waiting for replica %q, which is %d MB behind", lag.Name, lag.Bytes>>20))
-		if err := a.sleep(ctx, pause); err != nil {
+		if err := a.sleep(ctx, min(pause, left)); err != nil {
 			return err
 		}
-		a.pace.lookedSlow = time.Time{} // look again after the next batch
 	}
-	return nil
 }
 
 // lookForOldTransactions says so if one makes the waves useless: dead versions stay, so

@@ -16,6 +16,9 @@ const (
 	// ParameterMaxShare bounds them as a share of their table. 1 means no bound. It
 	// does not count below [MaxShareRowsMin] rows.
 	ParameterMaxShare = "max_share"
+	// ParameterLagMax is how many megabytes of WAL a replica of the database may be behind
+	// before the run slows down for it. 0 means that the run does not look.
+	ParameterLagMax = "lag_max_mb"
 	// ParameterArchive says where the rows go that are deleted: nowhere, or as JSON into
 	// the table archived_rows of the scheduler's schema. Only for jobs that delete.
 	ParameterArchive = "archive"
@@ -71,6 +74,14 @@ func (j *Job) parameters() []jobs.Parameter {
 			Minimum:     jobs.Bound(0),
 			Maximum:     jobs.Bound(1),
 		},
+		{
+			Name:        ParameterLagMax,
+			Description: "How many megabytes a replica of the database may be behind before the job slows down for it; 0: it does not look.",
+			Type:        jobs.TypeInteger,
+			Default:     max(j.config.LagMax>>20, 1),
+			Minimum:     jobs.Bound(0),
+			Maximum:     jobs.Bound(1 << 40),
+		},
 	}
 	if !j.deletes() {
 		return list
@@ -101,7 +112,7 @@ func (j *Job) deletes() bool {
 func reservedParameter(parameters []jobs.Parameter) string {
 	for _, p := range parameters {
 		switch p.Name {
-		case ParameterBatchTime, ParameterMaxRows, ParameterMaxShare, ParameterArchive, ParameterPartitions:
+		case ParameterBatchTime, ParameterMaxRows, ParameterMaxShare, ParameterLagMax, ParameterArchive, ParameterPartitions:
 			return p.Name
 		}
 	}
