@@ -123,8 +123,8 @@ func TestCleanupAccusesOnlyWhoKeepsDeadRowsOfItsDatabase(t *testing.T) {
 	}
 	for _, db := range []*cleaning{other, c} {
 		for begin, end := range map[string]string{
-			"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM odd LIMIT 1":                        "ROLLBACK",
-			"BEGIN; UPDATE odd SET pad = 'y' WHERE id = 200":                                          "ROLLBACK",
+			"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM odd LIMIT 1":                         "ROLLBACK",
+			"BEGIN; UPDATE odd SET pad = 'y' WHERE id = 200":                                           "ROLLBACK",
 			"BEGIN; UPDATE odd SET pad = 'y' WHERE id = 300; PREPARE TRANSACTION 'forgotten, for now'": "ROLLBACK PREPARED 'forgotten, for now'",
 		} {
 			conn := db.own(t)
@@ -201,4 +201,29 @@ func TestCleanupNamesAReplicaThatKeepsDeadRows(t *testing.T) {
 	require.NoError(t, err)
 	feedback("the replica's query is over", func(age int64) bool { return age < 10_000 })
 	require.Empty(t, c.oldest(t))
+}
+
+// What docs/operating.md tells to run brings the rows back.
+func TestCleanupArchivesUnderTheRulesTable(t *testing.T) {
+	t.Parallel()
+	for name, tables := range map[string]string{
+		"partitions": `CREATE TABLE odd (id int GENERATED ALWAYS AS IDENTITY, gone bool) PARTITION BY LIST (gone);
+			CREATE TABLE odd_gone PARTITION OF odd FOR VALUES IN (true); CREATE TABLE "Odd kept" PARTITION OF odd DEFAULT`,
+		"heirs": `CREATE TABLE odd (id int GENERATED ALWAYS AS IDENTITY, gone bool);
+			CREATE TABLE "Odd heir" () INHERITS (odd); INSERT INTO "Odd heir" (id, gone) SELECT n, n % 2 = 0 FROM generate_series(1001, 1100) n`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCleaning(t, migrated)
+			c.exec(t, tables+"; INSERT INTO odd (gone) SELECT n % 2 = 0 FROM generate_series(1, 200) n; CREATE TABLE before AS SELECT * FROM odd")
+			gone := c.count(t, "odd WHERE gone")
+			r := c.newRun(t, small(t, oddJob(t, retention.Rule{SQL: goneRows}), 30), map[string]any{"archive": "json"})
+			require.Equal(t, gone, r.mustWork(t)["odd"].Rows)
+			require.Zero(t, c.count(t, "odd WHERE gone"))
+			c.exec(t, fmt.Sprintf(`INSERT INTO odd OVERRIDING SYSTEM VALUE SELECT (jsonb_populate_record(NULL::odd, row)).*
+				FROM scheduler.archived_rows WHERE table_name = 'odd' AND run_id = %d`, r.id))
+			require.Equal(t, gone, c.count(t, "odd WHERE gone"))
+			require.Zero(t, c.count(t, "(SELECT * FROM odd EXCEPT SELECT * FROM before) o"))
+		})
+	}
 }

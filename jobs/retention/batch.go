@@ -250,7 +250,7 @@ func (a *attempt) apply(ctx context.Context, tx pgx.Tx) (int64, error) {
 	values := maps.Clone(a.values)
 	maps.Copy(values, arguments{
 		"_part": u.Part, "_root": w.root, "_file": u.File, "_horizon": u.Horizon, "_ctids": p.ctids,
-		"_run_id": a.run.ID, "_job": a.run.Job, "_target": w.Target, "_table_name": w.part.Name,
+		"_run_id": a.run.ID, "_job": a.run.Job, "_target": w.Target, "_table_name": a.sql.InSchema(w.Table),
 	})
 	if w.Mark != nil {
 		values[w.Mark.Name], values["_met"] = u.Mark, nonNil(u.Met)
