@@ -227,3 +227,37 @@ func TestCleanupArchivesUnderTheRulesTable(t *testing.T) {
 		})
 	}
 }
+
+func TestCleanupSaysWhichStatementTriggersDoNotFire(t *testing.T) {
+	t.Parallel()
+	const trigger = "CREATE TRIGGER %s AFTER %s ON odd FOR EACH %s EXECUTE FUNCTION fired();"
+	const note = "statement triggers of odd do not fire (after_all): its partitions are worked one by one"
+	for name, test := range map[string]struct {
+		kind, ddl string
+		rule      retention.Rule
+		note      string
+		fires     bool
+	}{
+		"delete":           {"PARTITION BY LIST (id)", fmt.Sprintf(trigger, "after_all", "DELETE", "STATEMENT"), retention.Rule{SQL: goneRows}, note, false},
+		"update":           {"PARTITION BY LIST (id)", fmt.Sprintf(trigger, "after_all", "UPDATE", "STATEMENT"), retention.Rule{SQL: openRows, Set: closeRow}, note, false},
+		"of another event": {"PARTITION BY LIST (id)", fmt.Sprintf(trigger, "after_all", "UPDATE OR INSERT", "STATEMENT"), retention.Rule{SQL: goneRows}, "", false},
+		"for each row":     {"PARTITION BY LIST (id)", fmt.Sprintf(trigger, "after_all", "DELETE", "ROW"), retention.Rule{SQL: goneRows}, "", true},
+		"disabled":         {"PARTITION BY LIST (id)", fmt.Sprintf(trigger, "after_all", "DELETE", "STATEMENT") + "ALTER TABLE odd DISABLE TRIGGER after_all", retention.Rule{SQL: goneRows}, "", false},
+		"of a plain table": {"", fmt.Sprintf(trigger, "after_all", "DELETE", "STATEMENT"), retention.Rule{SQL: goneRows}, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCleaning(t, migrated)
+			c.exec(t, "CREATE TABLE odd (id int, gone bool, state text DEFAULT 'open') "+test.kind)
+			if test.kind != "" {
+				c.exec(t, "CREATE TABLE odd_1 PARTITION OF odd FOR VALUES IN (1); CREATE TABLE odd_2 PARTITION OF odd FOR VALUES IN (2)")
+			}
+			c.exec(t, `CREATE TABLE firings (n int); CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO firings VALUES (1); RETURN NULL; END';
+				INSERT INTO odd SELECT 1 + n % 2, n <= 50 FROM generate_series(1, 100) n;`+test.ddl)
+			targets := c.newRun(t, oddJob(t, test.rule), nil).mustWork(t)
+			require.Equal(t, int64(50), targets["odd"].Rows)
+			require.Equal(t, test.note, noteOf(targets["odd"]))
+			require.Equal(t, test.fires, c.count(t, "firings") > 0)
+		})
+	}
+}

@@ -146,8 +146,12 @@ type TableFacts struct {
 	// Indexes are those that an update must touch; IndexCount counts all.
 	Indexes    []string `db:"indexes"`
 	IndexCount int      `db:"index_count"`
-	// Triggers are those of the application that fire.
-	Triggers []string `db:"triggers"`
+	// Triggers are those of the application that fire; ChangingTriggers may change what an
+	// update writes. StatementTriggers are those of the partitioned table, which do not
+	// fire for its partitions.
+	Triggers          []string `db:"triggers"`
+	ChangingTriggers  []string `db:"changing_triggers"`
+	StatementTriggers []string `db:"statement_triggers"`
 	// IsDeferrable: a constraint may be checked as late as the commit; IsAnyDeferrable: one
 	// of this table or another.
 	IsDeferrable    bool `db:"is_deferrable"`
@@ -158,10 +162,23 @@ type TableFacts struct {
 	CallsFunctions bool `db:"calls_functions"`
 }
 
-// TableFacts looks at a table of which columns are to be updated, or, with event
-// "DELETE", rows to be deleted. functions are the names of functions in the rule.
-func (s *Statements) TableFacts(ctx context.Context, db Querier, oid int64, event string, columns, functions []string) (TableFacts, error) {
-	rows, err := db.Query(ctx, s.Text("retention_facts"), pgx.NamedArgs{"part": oid, "event": event, "columns": columns, "functions": functions})
+// FactsWanted says for what a table is looked at.
+type FactsWanted struct {
+	// Part is the table's oid, Relation the rule's table, of which it may be a part.
+	Part     int64
+	Relation string
+	// Event is "DELETE" or "UPDATE"; Columns are those to be updated.
+	Event   string
+	Columns []string
+	// Functions are the names of functions in the rule.
+	Functions []string
+}
+
+// TableFacts looks at a table of which rows are to be deleted or updated.
+func (s *Statements) TableFacts(ctx context.Context, db Querier, w FactsWanted) (TableFacts, error) {
+	rows, err := db.Query(ctx, s.Text("retention_facts"), pgx.NamedArgs{
+		"part": w.Part, "relation": w.Relation, "event": w.Event, "columns": w.Columns, "functions": w.Functions,
+	})
 	if err != nil {
 		return TableFacts{}, fmt.Errorf("look at the table's indexes and triggers: %w", err)
 	}

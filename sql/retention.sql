@@ -52,6 +52,9 @@ SELECT coalesce(pg_relation_filenode(@part::oid) = @file::oid AND to_regclass(@n
 -- indexes do not count.
 --
 -- triggers: those of the application that fire for the event, 'DELETE' or 'UPDATE'.
+-- changing_triggers: those that may change the row before it is written.
+-- statement_triggers: those of the partitioned table @relation that would fire for a
+-- statement on it, and do not for one on this part.
 --
 -- is_any_deferrable: of any table, since a row may take others along, by a foreign key,
 -- a trigger, into an archive.
@@ -90,6 +93,19 @@ SELECT ARRAY(
            WHERE t.tgrelid = @part::oid AND NOT t.tgisinternal AND t.tgenabled NOT IN ('D', 'R')
              AND t.tgtype & CASE @event WHEN 'DELETE' THEN 8 ELSE 16 END <> 0
            ORDER BY 1) AS triggers,
+       ARRAY(
+           SELECT t.tgname::text
+           FROM pg_trigger t
+           WHERE t.tgrelid = @part::oid AND NOT t.tgisinternal AND t.tgenabled NOT IN ('D', 'R')
+             AND t.tgtype & 19 = 19 AND @event = 'UPDATE'
+           ORDER BY 1) AS changing_triggers,
+       ARRAY(
+           SELECT t.tgname::text
+           FROM pg_trigger t
+           JOIN pg_class c ON c.oid = t.tgrelid
+           WHERE t.tgrelid = to_regclass(@relation) AND c.relkind = 'p' AND NOT t.tgisinternal AND t.tgenabled NOT IN ('D', 'R')
+             AND t.tgtype & 1 = 0 AND t.tgtype & CASE @event WHEN 'DELETE' THEN 8 ELSE 16 END <> 0
+           ORDER BY 1) AS statement_triggers,
        EXISTS (
            SELECT FROM pg_constraint k
            WHERE (k.conrelid = @part::oid OR k.confrelid = @part::oid) AND k.condeferrable) AS is_deferrable,

@@ -248,8 +248,10 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 		return false, err
 	}
 	a.sizers.startAt(a.work.first, a.work.max)
-	if u.Note != "" {
-		a.notef("%s", u.Note)
+	for _, note := range []string{a.work.note, u.Note} {
+		if note != "" {
+			a.notef("%s", note)
+		}
 	}
 	if err := a.checkReferences(ctx, a.work, a.foundOf(u.Target)); err != nil {
 		return false, a.tooLate(err)

@@ -65,7 +65,9 @@
 //
 // A rule that writes {table} for its table is worked in each partition by itself. If
 // every row of one is to go, the run proposes to detach or drop it, and does so if
-// asked ([ParameterPartitions]).
+// asked ([ParameterPartitions]). Triggers for each statement of a partitioned table itself
+// do not fire, which the target's note says; those of its partitions, and triggers for
+// each row, do.
 //
 // # Archive
 //

@@ -47,6 +47,8 @@ type plan struct {
 	// fires.
 	references []sql.Reference
 	triggers   []string
+	// note is what people should know of the target.
+	note string
 }
 
 // newWork plans a rule for one part of its table.
@@ -63,7 +65,10 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 				return err
 			}
 		}
-		if facts, err = a.sql.TableFacts(ctx, tx, part.OID, event, setColumns(v.Set), functions(v.text)); err != nil {
+		facts, err = a.sql.TableFacts(ctx, tx, sql.FactsWanted{
+			Part: part.OID, Relation: a.sql.InSchema(v.Table), Event: event, Columns: setColumns(v.Set), Functions: functions(v.text),
+		})
+		if err != nil {
 			return err
 		}
 		x.archive = a.archiveOf(v.Rule, facts.Columns)
@@ -83,6 +88,10 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 		return nil, fmt.Errorf("plan the rule: %w", err)
 	}
 	w.plan = choose(w, x, facts, expected)
+	if len(facts.StatementTriggers) > 0 {
+		w.note = fmt.Sprintf("statement triggers of %s do not fire (%s): its partitions are worked one by one",
+			a.sql.InSchema(v.Table), strings.Join(firstFew(facts.StatementTriggers), ", "))
+	}
 	return w, nil
 }
 
