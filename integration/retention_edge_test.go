@@ -261,3 +261,22 @@ func TestCleanupSaysWhichStatementTriggersDoNotFire(t *testing.T) {
 		})
 	}
 }
+
+// A trigger may change more than the rule sets, which only it knows.
+func TestCleanupsPlanNamesTriggersThatMayTouchIndexes(t *testing.T) {
+	t.Parallel()
+	c := newOdd(t, 110, 200)
+	const warning = "may change columns that indexes have to do with"
+	job := oddJob(t, retention.Rule{SQL: openRows, Set: closeRow})
+	c.exec(t, `ALTER TABLE odd ADD COLUMN changed_at timestamptz; CREATE INDEX ON odd (changed_at);
+		CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.changed_at := now(); RETURN NEW; END';
+		CREATE TRIGGER touch_after AFTER UPDATE ON odd FOR EACH ROW EXECUTE FUNCTION touch();
+		CREATE TRIGGER touch_inserted BEFORE INSERT ON odd FOR EACH ROW EXECUTE FUNCTION touch();
+		CREATE TRIGGER touch_off BEFORE UPDATE ON odd FOR EACH ROW EXECUTE FUNCTION touch(); ALTER TABLE odd DISABLE TRIGGER touch_off`)
+	require.NotContains(t, c.explain(t, job)["odd"].Plan, warning)
+	c.exec(t, "CREATE TRIGGER touch_before BEFORE UPDATE ON odd FOR EACH ROW EXECUTE FUNCTION touch()")
+	targets := c.newRun(t, job, nil).mustWork(t)
+	require.True(t, strings.HasPrefix(targets["odd"].Plan, "waves: "), targets["odd"].Plan)
+	require.Contains(t, targets["odd"].Plan, "the trigger touch_before "+warning)
+	require.Equal(t, int64(110), c.count(t, "odd WHERE state = 'closed' AND changed_at IS NOT NULL"))
+}

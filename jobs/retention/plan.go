@@ -125,6 +125,9 @@ func choose(w *work, x shapes, facts sql.TableFacts, expected expectation) plan 
 	case w.Set != "" && len(facts.Indexes) == 0:
 		p.way, p.max = wayWaves, wavesRowsMax
 		say("none of %d indexes has to do with %s, so that rows can stay on their page if those of one page change in different transactions", facts.IndexCount, columns)
+		if len(facts.ChangingTriggers) > 0 {
+			say("the trigger %s may change columns that indexes have to do with, and such rows cannot stay", strings.Join(firstFew(facts.ChangingTriggers), ", "))
+		}
 	case w.Set != "":
 		say("each update touches the indexes, since %s has to do with %s", strings.Join(firstFew(facts.Indexes), ", "), columns)
 	case !p.oneStatement:
