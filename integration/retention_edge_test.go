@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler/integration/testdb"
+	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/retention"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -279,4 +280,41 @@ func TestCleanupsPlanNamesTriggersThatMayTouchIndexes(t *testing.T) {
 	require.True(t, strings.HasPrefix(targets["odd"].Plan, "waves: "), targets["odd"].Plan)
 	require.Contains(t, targets["odd"].Plan, "the trigger touch_before "+warning)
 	require.Equal(t, int64(110), c.count(t, "odd WHERE state = 'closed' AND changed_at IS NOT NULL"))
+}
+
+func TestCleanupArchivesIntoATableMadeByLike(t *testing.T) {
+	t.Parallel()
+	for _, identity := range []string{"ALWAYS", "BY DEFAULT"} {
+		t.Run(identity, func(t *testing.T) {
+			t.Parallel()
+			c := newCleaning(t, migrated)
+			c.exec(t, `CREATE TABLE odd (id int GENERATED `+identity+` AS IDENTITY PRIMARY KEY, gone bool, "Pad" text DEFAULT 'x', length int GENERATED ALWAYS AS (length("Pad")) STORED);
+				INSERT INTO odd (gone, "Pad") SELECT n % 2 = 0, repeat('x', n) FROM generate_series(1, 100) n; DELETE FROM odd WHERE id <= 10;
+				CREATE TABLE archive (LIKE odd INCLUDING ALL); CREATE TABLE before AS SELECT * FROM odd`)
+			targets := c.newRun(t, oddJob(t, retention.Rule{SQL: goneRows, ArchiveTable: "archive"}), nil).mustWork(t)
+			require.Equal(t, int64(45), targets["odd"].Rows)
+			require.Empty(t, noteOf(targets["odd"]))
+			require.Equal(t, int64(45), c.count(t, `archive JOIN before USING (id, gone, "Pad", length) WHERE gone`))
+		})
+	}
+}
+
+func TestCleanupIsBlockedByAnArchiveThatLacksAColumn(t *testing.T) {
+	t.Parallel()
+	c := newCleaning(t, migrated)
+	c.exec(t, `CREATE TABLE odd (id int, gone bool) PARTITION BY LIST (gone); CREATE TABLE odd_gone PARTITION OF odd FOR VALUES IN (true);
+		CREATE TABLE archive (LIKE odd); ALTER TABLE odd ADD COLUMN "More" numeric(6, 2) DEFAULT 1.5; INSERT INTO odd SELECT n, true FROM generate_series(1, 100) n`)
+	job := oddJob(t, retention.Rule{SQL: goneRows, ArchiveTable: "archive"})
+	const lacks = `archive lacks a column of odd_gone: ALTER TABLE archive ADD COLUMN "More" numeric(6,2)`
+	require.Equal(t, "a real run would be blocked: "+lacks, c.newDryRun(t, job, nil).mustWork(t)["odd"].Note)
+	require.Equal(t, lacks, c.explain(t, job)["odd"].Problem)
+	err := c.newRun(t, job, nil).work(t.Context())
+	require.True(t, jobs.IsBlocked(err), "%v", err)
+	require.ErrorContains(t, err, lacks)
+	require.Equal(t, int64(100), c.count(t, "odd"))
+	require.Zero(t, c.count(t, "scheduler.retention_candidates"))
+	_, mend, _ := strings.Cut(lacks, ": ")
+	c.exec(t, mend)
+	require.Equal(t, int64(100), c.newRun(t, job, nil).mustWork(t)["odd"].Rows)
+	require.Equal(t, int64(100), c.count(t, `archive WHERE "More" = 1.50`))
 }

@@ -156,8 +156,10 @@ type TableFacts struct {
 	// of this table or another.
 	IsDeferrable    bool `db:"is_deferrable"`
 	IsAnyDeferrable bool `db:"is_any_deferrable"`
-	// Columns are written as SQL.
+	// Columns are those to write to the archive, as SQL; Lacking those that it lacks, with
+	// their types. None without an archive.
 	Columns []string `db:"columns"`
+	Lacking []string `db:"lacking"`
 	// CallsFunctions: one of the functions asked for is not Postgres' own.
 	CallsFunctions bool `db:"calls_functions"`
 }
@@ -172,12 +174,14 @@ type FactsWanted struct {
 	Columns []string
 	// Functions are the names of functions in the rule.
 	Functions []string
+	// Archive is the table that takes the rows; empty if there is none.
+	Archive string
 }
 
 // TableFacts looks at a table of which rows are to be deleted or updated.
 func (s *Statements) TableFacts(ctx context.Context, db Querier, w FactsWanted) (TableFacts, error) {
 	rows, err := db.Query(ctx, s.Text("retention_facts"), pgx.NamedArgs{
-		"part": w.Part, "relation": w.Relation, "event": w.Event, "columns": w.Columns, "functions": w.Functions,
+		"part": w.Part, "relation": w.Relation, "event": w.Event, "columns": w.Columns, "functions": w.Functions, "archive": w.Archive,
 	})
 	if err != nil {
 		return TableFacts{}, fmt.Errorf("look at the table's indexes and triggers: %w", err)

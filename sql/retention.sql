@@ -56,6 +56,9 @@ SELECT coalesce(pg_relation_filenode(@part::oid) = @file::oid AND to_regclass(@n
 -- statement_triggers: those of the partitioned table @relation that would fire for a
 -- statement on it, and do not for one on this part.
 --
+-- columns: those that a row is written to the table @archive with, which works out its
+-- generated columns itself; lacking: those that it does not have, with their types.
+--
 -- is_any_deferrable: of any table, since a row may take others along, by a foreign key,
 -- a trigger, into an archive.
 WITH changed AS (
@@ -115,8 +118,15 @@ SELECT ARRAY(
        ARRAY(
            SELECT quote_ident(a.attname)
            FROM pg_attribute a
+           JOIN pg_attribute k ON k.attrelid = to_regclass(nullif(@archive, '')) AND k.attname = a.attname AND k.attgenerated = ''
            WHERE a.attrelid = @part::oid AND a.attnum > 0 AND NOT a.attisdropped
            ORDER BY a.attnum) AS columns,
+       ARRAY(
+           SELECT format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))
+           FROM pg_attribute a
+           WHERE a.attrelid = @part::oid AND a.attnum > 0 AND NOT a.attisdropped AND to_regclass(nullif(@archive, '')) IS NOT NULL
+             AND NOT EXISTS (SELECT FROM pg_attribute k WHERE k.attrelid = to_regclass(nullif(@archive, '')) AND k.attname = a.attname)
+           ORDER BY a.attnum) AS lacking,
        EXISTS (
            SELECT FROM pg_proc p
            WHERE p.proname = ANY (@functions::text[]) AND p.pronamespace <> 'pg_catalog'::regnamespace) AS calls_functions

@@ -180,7 +180,7 @@ func (a *attempt) given(changed jobs.Parameters) string {
 // checkReferences blocks a run whose deletes would make foreign keys read a table from
 // end to end, again and again, or lose rows that are to be archived.
 func (a *attempt) checkReferences(ctx context.Context, w *work, rows int64) error {
-	var errs []error
+	errs := slices.Clone(w.lacking)
 	for _, r := range w.references {
 		if w.archives(a) && r.Cascades {
 			errs = append(errs, fmt.Errorf("rows of %s would go along (foreign key %s cascades) and are not archived: delete them by a rule of their own first, or archive nothing", r.Table, r.Name))

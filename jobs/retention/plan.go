@@ -49,6 +49,8 @@ type plan struct {
 	triggers   []string
 	// note is what people should know of the target.
 	note string
+	// lacking says which columns the archive lacks, and how to mend it.
+	lacking []error
 }
 
 // newWork plans a rule for one part of its table.
@@ -66,7 +68,7 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 			}
 		}
 		facts, err = a.sql.TableFacts(ctx, tx, sql.FactsWanted{
-			Part: part.OID, Relation: a.sql.InSchema(v.Table), Event: event, Columns: setColumns(v.Set), Functions: functions(v.text),
+			Part: part.OID, Relation: a.sql.InSchema(v.Table), Event: event, Columns: setColumns(v.Set), Functions: functions(v.text), Archive: a.sql.InSchema(v.ArchiveTable),
 		})
 		if err != nil {
 			return err
@@ -88,6 +90,9 @@ func (a *attempt) newWork(ctx context.Context, v *variant, part sql.Part) (*work
 		return nil, fmt.Errorf("plan the rule: %w", err)
 	}
 	w.plan = choose(w, x, facts, expected)
+	for _, column := range facts.Lacking {
+		w.lacking = append(w.lacking, fmt.Errorf("%[1]s lacks a column of %[2]s: ALTER TABLE %[1]s ADD COLUMN %[3]s", x.archive.table, part.Name, column))
+	}
 	if len(facts.StatementTriggers) > 0 {
 		w.note = fmt.Sprintf("statement triggers of %s do not fire (%s): its partitions are worked one by one",
 			a.sql.InSchema(v.Table), strings.Join(firstFew(facts.StatementTriggers), ", "))

@@ -56,7 +56,8 @@ type Rule struct {
 
 	// ArchiveTable, if not empty, is a table that takes the rows that a rule deletes, in
 	// the statement that deletes them. It has the columns of Table, and may have more
-	// with defaults. A row that it refuses stays. Optional; see also the parameter
+	// with defaults; a run is blocked while it lacks one. LIKE … INCLUDING ALL makes one
+	// that will do. A row that it refuses stays. Optional; see also the parameter
 	// [ParameterArchive].
 	ArchiveTable string
 
