@@ -318,3 +318,20 @@ func TestCleanupIsBlockedByAnArchiveThatLacksAColumn(t *testing.T) {
 	require.Equal(t, int64(100), c.newRun(t, job, nil).mustWork(t)["odd"].Rows)
 	require.Equal(t, int64(100), c.count(t, `archive WHERE "More" = 1.50`))
 }
+
+func TestCleanupSaysThatItsRolesStatementTimeoutIsTooShort(t *testing.T) {
+	t.Parallel()
+	c := newOdd(t, 600, 800)
+	c.exec(t, `CREATE FUNCTION slow(id int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.005); RETURN true; END';
+		ALTER DATABASE `+fetch[string](t, c, "SELECT current_database()")+` SET statement_timeout = '500ms'`)
+	hurried := openCleaning(t, c.pool.Config().ConnString())
+	job := oddJob(t, retention.Rule{SQL: goneRows + " AND slow(t.id)"})
+	for _, r := range []*ledgerRun{hurried.newRun(t, job, nil), hurried.newDryRun(t, job, nil)} {
+		err := r.work(t.Context())
+		require.ErrorContains(t, err, `target "odd" (table odd): `)
+		require.ErrorContains(t, err, "raise it, by ALTER ROLE … SET statement_timeout")
+		require.False(t, jobs.IsPermanent(err))
+	}
+	require.Equal(t, int64(800), c.count(t, "odd"))
+	require.Zero(t, c.count(t, "scheduler.retention_candidates"))
+}

@@ -380,14 +380,17 @@ func (a *attempt) wrap(rule parsedRule, err error) error {
 		return nil
 	}
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) || pg.Code != codeInsufficientPrivilege {
-		return fmt.Errorf("target %q (table %s): %w", rule.Target, rule.Table, err)
+	fix := ""
+	switch {
+	case !errors.As(err, &pg):
+	case pg.Code == codeInsufficientPrivilege && strings.Contains(pg.Message, "row-level security"):
+		fix = ": rows that a policy hides would look as if they were not there: give the scheduler's role BYPASSRLS"
+	case pg.Code == codeInsufficientPrivilege:
+		fix = ": grant the scheduler's role SELECT on the tables of the rule, and UPDATE (which locks rows) and DELETE on those that it locks and deletes from"
+	case pg.Code == codeQueryCanceled && strings.Contains(pg.Message, "statement timeout"):
+		fix = ": a look through the whole table takes longer than the statement_timeout of the scheduler's role: raise it, by ALTER ROLE … SET statement_timeout"
 	}
-	fix := "grant the scheduler's role SELECT on the tables of the rule, and UPDATE (which locks rows) and DELETE on those that it locks and deletes from"
-	if strings.Contains(pg.Message, "row-level security") {
-		fix = "rows that a policy hides would look as if they were not there: give the scheduler's role BYPASSRLS"
-	}
-	return fmt.Errorf("target %q (table %s): %w: %s", rule.Target, rule.Table, err, fix)
+	return fmt.Errorf("target %q (table %s): %w%s", rule.Target, rule.Table, err, fix)
 }
 
 // inTx runs fn in a transaction beside the run's own.
