@@ -112,7 +112,7 @@ func (a *attempt) waitForOthers(ctx context.Context) error {
 		a.pace.isFelt = false
 	}
 	if a.pace.pause > 0 {
-		a.say(ctx, slog.LevelInfo, a.pace.why)
+		a.say(ctx, slog.LevelInfo, "pause", a.pace.why)
 		if err := a.sleep(ctx, a.pace.pause); err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (a *attempt) waitForConflict(ctx context.Context, w *work) error {
 			return err
 		}
 		if pause > waitPollFirst { // not for one who was only passing
-			a.say(ctx, slog.LevelInfo, fmt.Sprintf("waiting for %s on %s", conflict, w.part.Name))
+			a.say(ctx, slog.LevelInfo, "conflict", fmt.Sprintf("waiting for %s on %s", conflict, w.part.Name))
 		}
 		if err := a.sleep(ctx, pause); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (a *attempt) waitForReplicas(ctx context.Context) error {
 			a.notef("slow: the replica %q stayed behind by more than %d MB (%s)", lag.Name, most, ParameterLagMax)
 			return nil
 		}
-		a.say(ctx, slog.LevelWarn, fmt.Sprintf("waiting for replica %q, which is %d MB behind", lag.Name, lag.Bytes>>20))
+		a.say(ctx, slog.LevelWarn, "replica", fmt.Sprintf("waiting for replica %q, which is %d MB behind", lag.Name, lag.Bytes>>20))
 		if err := a.sleep(ctx, min(pause, left)); err != nil {
 			return err
 		}
@@ -205,21 +205,20 @@ func (a *attempt) lookForOldTransactions(ctx context.Context) error {
 		since = fmt.Sprintf(", open for %v,", (time.Duration(oldest.Seconds) * time.Second).Round(time.Second))
 	}
 	a.notef("slow: %s kept dead versions of rows, and with them the room for new ones on their pages", oldest.What)
-	a.say(ctx, slog.LevelWarn, fmt.Sprintf("slow: %s%s keeps dead versions of rows, so that updates find no room on their pages and touch every index: end it", oldest.What, since))
+	a.say(ctx, slog.LevelWarn, "oldest", fmt.Sprintf("slow: %s%s keeps dead versions of rows, so that updates find no room on their pages and touch every index: end it", oldest.What, since))
 	return nil
 }
 
-// say tells people, in the ledger and, not too often, in the log.
-func (a *attempt) say(ctx context.Context, level slog.Level, text string) {
+// say tells people, in the ledger and, not too often of the same kind of thing, in the log.
+func (a *attempt) say(ctx context.Context, level slog.Level, kind, text string) {
 	a.run.Progress(ctx, jobs.Progress{Done: a.rows, Total: a.total(), Message: text})
-	key := text[:min(len(text), 12)]
-	if last, ok := a.pace.said[key]; ok && time.Since(last) < sayEvery {
+	if last, ok := a.pace.said[kind]; ok && time.Since(last) < sayEvery {
 		return
 	}
 	if a.pace.said == nil {
 		a.pace.said = make(map[string]time.Time)
 	}
-	a.pace.said[key] = time.Now()
+	a.pace.said[kind] = time.Now()
 	a.run.Logger.Log(ctx, level, "the cleanup waits, or is slow", slog.String("target", a.cursor.Target()), slog.String("why", text))
 }
 
