@@ -200,8 +200,6 @@ type Reference struct {
 	Table string `db:"table_name"`
 	// Cascades: referencing rows go with the referenced.
 	Cascades bool `db:"cascades"`
-	// Depth is 1 for a reference to the table itself, more below a cascade.
-	Depth int `db:"depth"`
 	// Columns are the referencing ones, as SQL.
 	Columns []string `db:"columns"`
 	// HasIndex: the key's own statements can use an index on them.

@@ -148,7 +148,6 @@ SELECT DISTINCT ON (k.oid)
        k.conname::text AS name,
        k.conrelid::regclass::text AS table_name,
        b.action = 'c' AS cascades,
-       b.depth,
        ARRAY(SELECT quote_ident(a.attname)
              FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, n)
              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
