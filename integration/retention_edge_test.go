@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -334,4 +335,51 @@ func TestCleanupSaysThatItsRolesStatementTimeoutIsTooShort(t *testing.T) {
 	}
 	require.Equal(t, int64(800), c.count(t, "odd"))
 	require.Zero(t, c.count(t, "scheduler.retention_candidates"))
+}
+
+// A thousand partitions must not make a note of a thousand lines, nor a cursor that is
+// written with each batch.
+func TestCleanupNotesOfManyPartitions(t *testing.T) {
+	t.Parallel()
+	const parts = 12
+	for name, test := range map[string]struct {
+		ddl  string
+		note string
+	}{
+		"every row goes": {
+			"SELECT format('CREATE TABLE odd_%s PARTITION OF odd FOR VALUES IN (%s)', n, n)",
+			`^(every row of odd_\d+ goes: [^;]*; DROP TABLE odd_\d+ would be quicker, and the parameter partitions does it(; )?){3}, and 9 more$`,
+		},
+		"foreign tables": {
+			`SELECT CASE n WHEN 12 THEN 'CREATE TABLE odd_12 PARTITION OF odd DEFAULT'
+				ELSE format('CREATE FOREIGN TABLE odd_%s PARTITION OF odd FOR VALUES IN (%s) SERVER nowhere', n, -n) END`,
+			`^odd_\d+ is a foreign table and was left alone; odd_\d+ is [^;]* alone; odd_\d+ is [^;]* alone; 8 more; every row of odd_12 goes: [^;]*; [^;]*$`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCleaning(t, migrated)
+			c.exec(t, fmt.Sprintf(`CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+				CREATE TABLE odd (id int, n int) PARTITION BY LIST (n); DO $$ DECLARE ddl text; BEGIN FOR ddl IN %s FROM generate_series(1, %d) n LOOP EXECUTE ddl; END LOOP; END $$`, test.ddl, parts))
+			c.exec(t, "INSERT INTO odd SELECT n, 1 + n % 12 FROM generate_series(1, 120) n")
+			r := c.newRun(t, small(t, oddJob(t, retention.Rule{SQL: "SELECT t.ctid FROM {table} t WHERE t.n > 0"}), 4), nil)
+			most := 0
+			for done := false; !done; { // each attempt does two batches
+				batches, err := r.start(t.Context())
+				require.NoError(t, err)
+				for n := 0; n < 2 && !done; n++ {
+					done, err = r.next(t.Context(), batches, nil)
+					require.NoError(t, err)
+					var kept struct {
+						Notes []string `json:"notes"`
+					}
+					require.NoError(t, json.Unmarshal(r.cursor, &kept))
+					most = max(most, len(kept.Notes))
+				}
+			}
+			require.LessOrEqual(t, most, 3)
+			require.Equal(t, int64(120), r.targets["odd"].Rows)
+			require.Regexp(t, test.note, noteOf(r.targets["odd"]))
+		})
+	}
 }

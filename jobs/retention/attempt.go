@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -38,8 +39,21 @@ type cursor struct {
 	Left    int64  `json:"left_out,omitempty"`
 	Refused int64  `json:"refused,omitempty"`
 	Refusal string `json:"refusal,omitempty"`
-	// Notes are what people should know of the target.
-	Notes []string `json:"notes,omitempty"`
+	// Notes are what people should know of the target: notesMax of a kind. NoteKinds
+	// counts them all.
+	Notes     []string            `json:"notes,omitempty"`
+	NoteKinds map[string]noteKind `json:"note_kinds,omitempty"`
+}
+
+// notesMax is the most notes of one kind that a target keeps: there may be a thousand
+// partitions.
+const notesMax = 3
+
+// noteKind counts the notes of one kind, of which the last that was kept has the index
+// Last.
+type noteKind struct {
+	Count int `json:"count"`
+	Last  int `json:"last"`
 }
 
 // unit is what a pass has found in a table, or in one part of it.
@@ -106,6 +120,8 @@ type attempt struct {
 	undone, gone int
 	// skipsLocked: the next piece is tried without the rows that are locked.
 	skipsLocked bool
+	// noted are the notes of the target, those that were only counted too.
+	noted map[string]bool
 }
 
 // work is a rule in the variant that fits the database, for one part of its table.
@@ -234,9 +250,10 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, note := range v.notes {
-		a.notef("%s", note)
+	if len(v.notes) > 0 {
+		a.notef("%s", strings.Join(firstFew(v.notes), "; ")) // the same for every part
 	}
+	a.cursor.Units = slices.Clone(a.cursor.Units)
 	u := &a.cursor.Units[0]
 	at := slices.IndexFunc(v.parts, func(p sql.Part) bool { return p.OID == u.Part })
 	if v.skip.Note != "" || at < 0 {
@@ -248,10 +265,12 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 		return false, err
 	}
 	a.sizers.startAt(a.work.first, a.work.max)
-	for _, note := range []string{a.work.note, u.Note} {
-		if note != "" {
-			a.notef("%s", note)
-		}
+	if a.work.note != "" {
+		a.notef("%s", a.work.note)
+	}
+	if u.Note != "" {
+		a.note("part", u.Note)
+		u.Note = "" // counted once, however often the unit is opened
 	}
 	if err := a.checkReferences(ctx, a.work, a.foundOf(u.Target)); err != nil {
 		return false, a.tooLate(err)
@@ -267,11 +286,41 @@ func (a *attempt) open(ctx context.Context, i int) (bool, error) {
 	return true, nil
 }
 
-// notef keeps one line for people about the target, once.
-func (a *attempt) notef(format string, args ...any) {
-	if line := fmt.Sprintf(format, args...); !slices.Contains(a.cursor.Notes, line) {
-		a.cursor.Notes = append(slices.Clone(a.cursor.Notes), line)
+// notef keeps one line for people about the target, once. Lines of the same format are
+// of one kind.
+func (a *attempt) notef(format string, args ...any) { a.note(format, fmt.Sprintf(format, args...)) }
+
+func (a *attempt) note(kind, line string) {
+	if a.noted[line] || slices.Contains(a.cursor.Notes, line) {
+		return
 	}
+	if a.noted == nil {
+		a.noted = make(map[string]bool)
+	}
+	a.noted[line] = true
+	// Copies: the cursor that is being committed shares them.
+	kinds := maps.Clone(a.cursor.NoteKinds)
+	if kinds == nil {
+		kinds = make(map[string]noteKind)
+	}
+	k := kinds[kind]
+	if k.Count++; k.Count <= notesMax {
+		a.cursor.Notes = append(slices.Clone(a.cursor.Notes), line)
+		k.Last = len(a.cursor.Notes) - 1
+	}
+	kinds[kind] = k
+	a.cursor.NoteKinds = kinds
+}
+
+// notes are the target's notes, with the number of those that were not kept.
+func (a *attempt) notes() []string {
+	lines := slices.Clone(a.cursor.Notes)
+	for _, k := range a.cursor.NoteKinds {
+		if k.Count > notesMax && k.Last < len(lines) {
+			lines[k.Last] += fmt.Sprintf(", and %d more", k.Count-notesMax)
+		}
+	}
+	return lines
 }
 
 // tooLate makes of an error that would block a run one that says what it has done, if
@@ -327,7 +376,8 @@ func (a *attempt) finishUnit(targets jobs.Targets, target jobs.Target) jobs.Targ
 	a.work, a.chunks, a.undone, a.gone = nil, nil, 0, 0
 	if len(a.cursor.Units) == 0 || a.cursor.Units[0].Target != u.Target {
 		target.Note = a.closingNote(target.Note)
-		a.cursor.Left, a.cursor.Refused, a.cursor.Refusal, a.cursor.Notes = 0, 0, "", nil
+		a.cursor.Left, a.cursor.Refused, a.cursor.Refusal = 0, 0, ""
+		a.cursor.Notes, a.cursor.NoteKinds, a.noted = nil, nil, nil
 		a.cursor.Finished = append(slices.Clone(a.cursor.Finished), u.Target)
 	}
 	targets.Merge(jobs.Targets{u.Target: target})
@@ -346,7 +396,7 @@ func (a *attempt) closingNote(note string) string {
 	if a.cursor.Refused > 0 {
 		lines = append(lines, fmt.Sprintf("%d refused by the database, such as: %s", a.cursor.Refused, a.cursor.Refusal))
 	}
-	return strings.Join(append(lines, a.cursor.Notes...), "; ")
+	return strings.Join(append(lines, a.notes()...), "; ")
 }
 
 func (a *attempt) message(isDone bool) string {
