@@ -114,7 +114,7 @@ func (c *cleaning) oldest(t *testing.T) string {
 	return o.What
 }
 
-func TestCleanupAccusesOnlyWhoKeepsDeadRowsOfItsDatabase(t *testing.T) {
+func TestCleanupAccusesOnlyWhoKeepsItsDeadRows(t *testing.T) {
 	t.Parallel()
 	server := testdb.Start(t, testdb.Options{Args: []string{"-c", "max_prepared_transactions=5"}})
 	c, other := newCleaning(t, testdb.On(server), migrated), newCleaning(t, testdb.On(server), migrated)
@@ -137,9 +137,10 @@ func TestCleanupAccusesOnlyWhoKeepsDeadRowsOfItsDatabase(t *testing.T) {
 			_, err := conn.Exec(t.Context(), begin)
 			require.NoError(t, err)
 			require.Equal(t, want, db.oldest(t))
-			if db == other {
-				require.Empty(t, c.oldest(t), begin)
+			if db == other && strings.Contains(begin, "READ") {
+				want = "" // who only reads keeps nothing elsewhere; who writes is in every snapshot
 			}
+			require.Equal(t, want, c.oldest(t), begin)
 			_, err = conn.Exec(t.Context(), end)
 			require.NoError(t, err)
 			require.Empty(t, db.oldest(t))

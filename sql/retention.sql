@@ -331,7 +331,6 @@ FROM (
     UNION ALL
     SELECT format('the prepared transaction %L', p.gid), extract(epoch FROM clock_timestamp() - p.prepared)::float8
     FROM pg_prepared_xacts p
-    WHERE p.database = current_database()
     UNION ALL
     SELECT format('the replication slot %I', s.slot_name), 'Infinity'::float8
     FROM pg_replication_slots s
