@@ -237,10 +237,14 @@ func TestCleanupWaitsForAReplica(t *testing.T) {
 	}
 	const most = 4 << 20
 	behind("the replica follows", func(bytes int64) bool { return bytes < most })
-	_, err = replica.Exec(t.Context(), "ALTER SYSTEM SET recovery_min_apply_delay = '1h'")
+	// As with recovery_min_apply_delay, WAL arrives and is not replayed.
+	_, err = replica.Exec(t.Context(), "SELECT pg_wal_replay_pause()")
 	require.NoError(t, err)
-	_, err = replica.Exec(t.Context(), "SELECT pg_reload_conf()")
-	require.NoError(t, err)
+	testdb.WaitFor(t, "the replica is paused", time.Minute, func(ctx context.Context) (bool, any, error) {
+		var state string
+		err := replica.QueryRow(ctx, "SELECT pg_get_wal_replay_pause_state()").Scan(&state)
+		return state == "paused", state, err
+	})
 	c.exec(t, "CREATE TABLE filler AS SELECT repeat(md5(n::text), 20) FROM generate_series(1, 20000) n")
 	behind("the replica is behind", func(bytes int64) bool { return bytes > most })
 
@@ -275,10 +279,8 @@ func TestCleanupWaitsForAReplica(t *testing.T) {
 	require.Regexp(t, `^waiting for replica `, (<-r.progress).Message)
 	require.Equal(t, int64(500), c.count(t, "odd WHERE gone"), "nothing has been deleted meanwhile")
 	require.False(t, u.isOver.Load())
-	for _, statement := range []string{"ALTER SYSTEM RESET recovery_min_apply_delay", "SELECT pg_reload_conf()"} {
-		_, err = replica.Exec(t.Context(), statement)
-		require.NoError(t, err)
-	}
+	_, err = replica.Exec(t.Context(), "SELECT pg_wal_replay_resume()")
+	require.NoError(t, err)
 	require.NoError(t, <-u.ended)
 	require.Equal(t, int64(500), u.targets["odd"].Rows)
 }
