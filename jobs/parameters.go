@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +54,11 @@ type Parameter struct {
 
 	// Enum lists the strings that are allowed. Empty means any.
 	Enum []string `json:"enum,omitempty"`
+
+	// OmitDefault leaves the value out of a run's parameters where it is the default.
+	// A replica of a version that does not know the parameter can then work the run:
+	// set it for a parameter that is added to a job that exists.
+	OmitDefault bool `json:"omit_default,omitempty"`
 }
 
 // MarshalJSON writes a default as [Resolve] reads it.
@@ -95,6 +102,21 @@ func parameter[T any](p Parameters, name string) T {
 		panic(fmt.Sprintf("job parameter %q holds %T, not %T: declare it in the job's definition", name, p[name], value))
 	}
 	return value
+}
+
+// WithoutDefaults leaves out what [Parameter.OmitDefault] says, of parameters that
+// were resolved for d.
+func (p Parameters) WithoutDefaults(d Definition) Parameters {
+	kept := maps.Clone(p)
+	for _, spec := range d.Parameters {
+		if !spec.OmitDefault {
+			continue
+		}
+		if value, err := spec.convert(spec.Default); err == nil && reflect.DeepEqual(value, p[spec.Name]) {
+			delete(kept, spec.Name)
+		}
+	}
+	return kept
 }
 
 // MarshalJSON writes the form that [Resolve] reads.
@@ -149,7 +171,7 @@ func Resolve(d Definition, given ...map[string]any) (Parameters, error) {
 
 // ResolveJSON is [Resolve] for JSON objects; nil and null stand for none.
 func ResolveJSON(d Definition, given ...[]byte) (Parameters, error) {
-	maps := make([]map[string]any, 0, len(given))
+	objects := make([]map[string]any, 0, len(given))
 	for _, raw := range given {
 		if len(raw) == 0 {
 			continue
@@ -158,9 +180,9 @@ func ResolveJSON(d Definition, given ...[]byte) (Parameters, error) {
 		if err := json.Unmarshal(raw, &values); err != nil {
 			return nil, fmt.Errorf("job %q: %w: parameters are a JSON object: %w", d.Name, ErrInvalidParameter, err)
 		}
-		maps = append(maps, values)
+		objects = append(objects, values)
 	}
-	return Resolve(d, maps...)
+	return Resolve(d, objects...)
 }
 
 func knownParameters(d Definition) string {

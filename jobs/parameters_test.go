@@ -10,6 +10,29 @@ import (
 	"github.com/systempromptio/scheduler/jobs"
 )
 
+// A replica that does not know a new parameter works a run that does not need it.
+func TestDefaultsThatAreOmitted(t *testing.T) {
+	t.Parallel()
+	older := jobs.Definition{Name: "j", Parameters: []jobs.Parameter{{Name: "days", Type: jobs.TypeInteger, Default: 30}}}
+	newer := jobs.Definition{Name: "j", Parameters: append(older.Parameters,
+		jobs.Parameter{Name: "wait", Type: jobs.TypeDuration, Default: "50ms", OmitDefault: true},
+		jobs.Parameter{Name: "names", Type: jobs.TypeStrings, Default: []string{"a"}, OmitDefault: true})}
+	travels := func(given map[string]any) []byte {
+		resolved, err := jobs.Resolve(newer, given)
+		require.NoError(t, err)
+		text, err := json.Marshal(resolved.WithoutDefaults(newer))
+		require.NoError(t, err)
+		require.Len(t, resolved, 3, "the original is left alone")
+		return text
+	}
+	require.JSONEq(t, `{"days": 30}`, string(travels(nil)))
+	require.JSONEq(t, `{"days": 30}`, string(travels(map[string]any{"wait": "0.05s", "names": []any{"a"}})))
+	_, err := jobs.ResolveJSON(older, travels(nil))
+	require.NoError(t, err)
+	_, err = jobs.ResolveJSON(older, travels(map[string]any{"wait": "1s"}))
+	require.ErrorIs(t, err, jobs.ErrInvalidParameter, "what it cannot heed, it refuses")
+}
+
 // What the leader declares is what others resolve by.
 func TestParametersSurviveJSON(t *testing.T) {
 	t.Parallel()

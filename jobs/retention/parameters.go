@@ -83,24 +83,34 @@ func (j *Job) parameters() []jobs.Parameter {
 			Maximum:     jobs.Bound(1 << 40),
 		},
 	}
-	if !j.deletes() {
-		return list
+	if j.deletes() {
+		list = append(list, deletingParameters()...)
 	}
-	return append(list,
-		jobs.Parameter{
+	for i := range list {
+		// Replicas of a version before these parameters work with the defaults, too.
+		list[i].OmitDefault = true
+	}
+	return list
+}
+
+// deletingParameters are those of jobs that delete.
+func deletingParameters() []jobs.Parameter {
+	return []jobs.Parameter{
+		{
 			Name:        ParameterArchive,
 			Description: "Where deleted rows go: nowhere, or as JSON into archived_rows, in the transaction that deletes them.",
 			Type:        jobs.TypeString,
 			Default:     ArchiveNone,
 			Enum:        []string{ArchiveNone, ArchiveJSON},
 		},
-		jobs.Parameter{
+		{
 			Name:        ParameterPartitions,
 			Description: "What becomes of a partition of which every row is to go: its rows are deleted, or it is detached, or dropped.",
 			Type:        jobs.TypeString,
 			Default:     PartitionsDelete,
 			Enum:        []string{PartitionsDelete, PartitionsDetach, PartitionsDrop},
-		})
+		},
+	}
 }
 
 // deletes says whether a rule of the job deletes.

@@ -376,7 +376,7 @@ func (l *lead) resolve(job sql.DueJob, given []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(parameters)
+	return json.Marshal(parameters.WithoutDefaults(definition))
 }
 
 func insertParams(job sql.DueJob, args jobs.Args) river.InsertManyParams {
