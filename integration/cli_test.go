@@ -165,7 +165,7 @@ func TestCLISteers(t *testing.T) {
 	require.Len(t, job["next_ticks"], 5)
 	require.Equal(t, "Europe/Berlin", job["timezone"])
 	text := shell.succeed(t, "job", "database_cleanup")
-	for _, want := range []string{"0 0 3 * * *  in Europe/Berlin", "log_retention_days  integer  30", "1 to 36525", "delete, keep", "Next ticks\n  2"} {
+	for _, want := range []string{"0 0 3 * * *  in Europe/Berlin", "log_retention_days  integer   30", "1 to 36525", "delete, keep", "Next ticks\n  2"} {
 		require.Contains(t, text, want)
 	}
 

@@ -80,7 +80,7 @@ func (j *Job) parameters() []jobs.Parameter {
 			Type:        jobs.TypeInteger,
 			Default:     max(j.config.LagMax>>20, 1),
 			Minimum:     jobs.Bound(0),
-			Maximum:     jobs.Bound(1 << 40),
+			Maximum:     jobs.Bound(1 << 20),
 		},
 	}
 	if j.deletes() {
