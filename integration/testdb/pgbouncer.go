@@ -87,7 +87,9 @@ pool_mode = %s
 
 	address, err := hostAddress(ctx, c, bouncerPort)
 	url := databaseURL(address, database)
-	if err == nil {
+	if err != nil { // it may have ended by now
+		err = fmt.Errorf("%w; the end of its log:\n%s", err, logTail(ctx, c))
+	} else {
 		err = s.docker.await(ctx, c, func(ctx context.Context) error {
 			return ping(ctx, url+"&default_query_exec_mode=exec")
 		})
