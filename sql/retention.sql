@@ -33,16 +33,6 @@ SELECT c.oid::bigint AS oid,
 FROM tree JOIN pg_class c ON c.oid = tree.oid
 ORDER BY c.oid
 
--- name: retention_same
--- Whether the places of rows still mean the same rows, as and_same_file.sql asks.
-SELECT coalesce(pg_relation_filenode(@part::oid) = @file::oid AND to_regclass(@name)::oid = @part::oid AND (
-    WITH RECURSIVE above (oid) AS (
-        SELECT @part::oid
-        UNION
-        SELECT i.inhparent FROM above JOIN pg_inherits i ON i.inhrelid = above.oid AND NOT i.inhdetachpending
-    )
-    SELECT bool_or(oid = @root::oid) FROM above), false)
-
 -- name: retention_facts
 -- What decides how the rows of a table are worked.
 --

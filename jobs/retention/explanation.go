@@ -3,7 +3,6 @@ package retention
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/systempromptio/scheduler/jobs"
@@ -100,7 +99,7 @@ func (j *Job) ExplainOn(ctx context.Context, run *jobs.Run) ([]Explanation, erro
 			e.Plan = v.skip.Note
 			continue
 		}
-		largest := slices.MaxFunc(v.parts, func(p, q sql.Part) int { return int(p.Pages - q.Pages) })
+		largest := v.largest()
 		w, err := a.newWork(ctx, v, largest)
 		if err != nil {
 			return nil, a.wrap(j.rules[i], err)

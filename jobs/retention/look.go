@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -129,6 +130,12 @@ type variant struct {
 	notes []string
 }
 
+// largest is the part with the most pages, for which a rule is planned where one plan
+// has to stand for all of them.
+func (v *variant) largest() sql.Part {
+	return slices.MaxFunc(v.parts, func(p, q sql.Part) int { return cmp.Compare(p.Pages, q.Pages) })
+}
+
 // variantOf finds out how a rule fits the database.
 func (a *attempt) variantOf(ctx context.Context, i int) (*variant, error) {
 	v := &variant{parsedRule: a.job.rules[i]}
@@ -253,7 +260,7 @@ func (a *attempt) countNext(ctx context.Context) error {
 	}
 	result := jobs.Target{}
 	// Planned for the part that is largest, counted over all.
-	largest := slices.MaxFunc(v.parts, func(p, q sql.Part) int { return int(p.Pages - q.Pages) })
+	largest := v.largest()
 	w, err := a.newWork(ctx, v, largest)
 	if err != nil {
 		return a.wrap(rule, err)

@@ -121,13 +121,18 @@ type archive struct {
 func (x shapes) make(name string, more ...string) string {
 	keys := slices.Concat(more, []string{
 		"{rule}", x.text, "{set}", x.rule.Set, "{strength}", "UPDATE",
-		"{and_same_file}", x.sql.Shape("and_same_file", "{same}", "t"),
+		"{and_same_file}", x.sameFile("t"),
 	})
 	if x.direct != nil {
 		keys = append(keys, "{alias}", x.direct.alias, "{condition}", x.direct.condition)
 	}
 	// The table comes last: it may be in any schema.
 	return strings.ReplaceAll(x.sql.Shape(name, keys...), tableKey, x.table)
+}
+
+// sameFile is a condition on the table of that alias.
+func (x shapes) sameFile(alias string) string {
+	return x.sql.Shape("and_same_file", "{same}", alias, "{is_part}", x.sql.Shape("is_part"))
 }
 
 // archived makes a statement that deletes pass on what it deletes; alias is that of
@@ -188,7 +193,7 @@ func newStatements(x shapes, taken []string) statements {
 		st.explain = newStatement(x.make("explain"))
 		st.rows = x.archived(x.make(apply+"_rows"), "t")
 		if x.rule.Set == "" {
-			st.span = x.archived(x.make("delete_range", "{and_same_file}", x.sql.Shape("and_same_file", "{same}", x.direct.alias)), x.direct.alias)
+			st.span = x.archived(x.make("delete_range", "{and_same_file}", x.sameFile(x.direct.alias)), x.direct.alias)
 			st.unlocked = x.archived(x.make("delete_range_unlocked"), "t")
 			st.everyRow = newStatement(x.make("every_row"))
 			st.passSpan = newStatement(x.make("pass_span"))

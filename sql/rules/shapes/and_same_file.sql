@@ -3,10 +3,4 @@
   -- any more. Asked after the lock on the table was granted.
   AND {same}.tableoid = @_part::oid
   AND (SELECT pg_relation_filenode(@_part::oid)) = @_file::oid
-  AND (
-    WITH RECURSIVE above (oid) AS (
-        SELECT @_part::oid
-        UNION
-        SELECT i.inhparent FROM above JOIN pg_inherits i ON i.inhrelid = above.oid AND NOT i.inhdetachpending
-    )
-    SELECT bool_or(oid = @_root::oid) FROM above)
+  AND {is_part}
