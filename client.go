@@ -443,3 +443,12 @@ type clientError struct {
 func (e *clientError) Error() string { return e.message }
 
 func (e *clientError) Unwrap() []error { return []error{e.sentinel, e.cause} }
+
+// ParameterSpecs reads what a job's runs can be told, as the leader has declared it.
+func ParameterSpecs(job Job) ([]jobs.Parameter, error) {
+	var specs []jobs.Parameter
+	if err := json.Unmarshal(job.ParameterSpecs, &specs); err != nil {
+		return nil, fmt.Errorf("job %q: read what its parameters are: %w", job.JobName, err)
+	}
+	return specs, nil
+}

@@ -23,10 +23,15 @@ type HistoryRow struct {
 // ListHistory reads the newest runs of each job that has any, or of the named one.
 // before bounds the runs' ids; 0 means no bound.
 func (s *Statements) ListHistory(ctx context.Context, db Querier, jobName string, before int64, limit int) ([]HistoryRow, error) {
+	return collect[HistoryRow](ctx, db, "read the history", s.Text("list_history"), pgx.NamedArgs{"job_name": jobName, "before": bound(before), "max": limit})
+}
+
+// bound is an id below which runs are read; 0 for all.
+func bound(before int64) int64 {
 	if before == 0 {
-		before = math.MaxInt64
+		return math.MaxInt64
 	}
-	return collect[HistoryRow](ctx, db, "read the history", s.Text("list_history"), pgx.NamedArgs{"job_name": jobName, "before": before, "max": limit})
+	return before
 }
 
 // DayRow is how many rows a job has changed in a day of UTC.

@@ -139,6 +139,8 @@ type RunFilter struct {
 	Status  string
 	// BackfillID selects the runs of a backfill; 0 means all.
 	BackfillID int64
+	// Before selects the runs with a lower id; 0 means all.
+	Before int64
 	// Limit is the number of runs at most, newest first.
 	Limit int
 }
@@ -152,6 +154,7 @@ func (s *Statements) ListJobs(ctx context.Context, db Querier, jobName string) (
 func (s *Statements) ListRuns(ctx context.Context, db Querier, filter RunFilter) ([]RunRow, error) {
 	return collect[RunRow](ctx, db, "list the runs", s.Text("list_runs"), pgx.NamedArgs{
 		"job_name": filter.JobName, "status": filter.Status, "backfill_id": filter.BackfillID, "max": filter.Limit,
+		"before": bound(filter.Before),
 	})
 }
 

@@ -19,7 +19,7 @@ SELECT id, job_name, tick, trigger, status, reason, attempt, replica_id, started
        rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch, backfill_id,
        progress_done, progress_total, rows_per_second, seconds_left, progress_message
 FROM scheduler.runs
-WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status) AND (@backfill_id = 0 OR backfill_id = @backfill_id)
+WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status) AND (@backfill_id = 0 OR backfill_id = @backfill_id) AND id < @before
 LIMIT @max
 
 -- name: get_run

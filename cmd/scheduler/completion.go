@@ -71,7 +71,7 @@ func (a *app) specsForCompletion(ctx context.Context, name string) []jobs.Parame
 	if list, err := a.jobsForCompletion(ctx); err == nil {
 		for _, job := range list {
 			if job.JobName == name {
-				specs, _ := parameterSpecs(job) // none, if they cannot be read
+				specs, _ := scheduler.ParameterSpecs(job) // none, if they cannot be read
 				return specs
 			}
 		}

@@ -154,7 +154,7 @@ func ticksHeading(job scheduler.Job) string {
 
 // parameterRows are the job's parameters as rows of a table.
 func parameterRows(job scheduler.Job) ([][]string, error) {
-	specs, err := parameterSpecs(job)
+	specs, err := scheduler.ParameterSpecs(job)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
+	"github.com/systempromptio/scheduler/internal/web"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -31,6 +33,7 @@ replicas. It exits with 0 if all had finished, with 3 if others go on with some.
 second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 		Example: `  scheduler serve --migrate
   scheduler serve --config config.yaml --log-format json
+  scheduler serve --listen 8080    # http://127.0.0.1:8080
   DATABASE_URL=postgres://scheduler@db/platform scheduler serve --max-workers 20`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -51,7 +54,7 @@ second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 			}
 			settings.Scheduler.Logger = logger
 			settings.Scheduler.ReplicaID = replicaID
-			return serve(ctx, settings.Scheduler)
+			return serve(ctx, settings)
 		},
 	}
 	a.flags.addRest(cmd.Flags())
@@ -65,7 +68,14 @@ second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 	return cmd
 }
 
-func serve(ctx context.Context, c scheduler.Config) error {
+// serve runs a replica and, where it was asked for, its HTTP surface. That outlives the
+// replica's runs, so that somebody can watch them end.
+func serve(ctx context.Context, settings config.Settings) error {
+	c := settings.Scheduler
+	surface, err := newSurface(settings)
+	if err != nil {
+		return err
+	}
 	replica, err := scheduler.New(c)
 	if err != nil {
 		return err
@@ -75,11 +85,38 @@ func serve(ctx context.Context, c scheduler.Config) error {
 			slog.String("cause", fmt.Sprint(context.Cause(ctx))), slog.Duration("shutdown_timeout", replica.Config().ShutdownTimeout))
 	})
 	defer stop()
-	if err := replica.Run(ctx); err != nil {
+	if surface == nil {
+		err = replica.Run(ctx)
+	} else {
+		err = runBoth(ctx, replica, surface)
+	}
+	if err != nil {
 		return err
 	}
 	c.Logger.InfoContext(context.WithoutCancel(ctx), "stopped")
 	return nil
+}
+
+// runBoth runs a replica and its HTTP surface. Either's failure ends both.
+func runBoth(ctx context.Context, replica *scheduler.Scheduler, surface *web.Server) error {
+	listener, err := surface.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	serving, endServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer endServing()
+	running, endRunning := context.WithCancel(ctx)
+	defer endRunning()
+	var group errgroup.Group
+	group.Go(func() error {
+		defer endServing()
+		return replica.Run(running)
+	})
+	group.Go(func() error {
+		defer endRunning()
+		return surface.Run(serving, listener)
+	})
+	return group.Wait()
 }
 
 var errInputEnded = errors.New("the program that started this one has ended")

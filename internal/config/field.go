@@ -30,9 +30,24 @@ type Settings struct {
 	// LogFormat is [LogFormatText] or [LogFormatJSON].
 	LogFormat string
 
+	// HTTP is the HTTP surface.
+	HTTP HTTP
+
 	// enabled is the opposite of Scheduler.Disabled.
 	enabled bool
 	origins map[string]Origin
+}
+
+// HTTP is what a configuration says about the HTTP surface.
+type HTTP struct {
+	// Listen is the address; empty for no HTTP.
+	Listen string
+	// Token is a secret that lets a request do everything; empty for none.
+	Token string
+	// BasicAuth is user:password; empty for none.
+	BasicAuth string
+	// ReadOnly refuses changing calls.
+	ReadOnly bool
 }
 
 // Origin says where a field's value is from; the zero Origin if it has its
@@ -117,6 +132,26 @@ func Fields() []Field {
 			Name: "log_format", Usage: "format of the log: text or json",
 			Default: LogFormatText, Enum: []string{LogFormatText, LogFormatJSON},
 			target: func(s *Settings) any { return &s.LogFormat },
+		},
+		{
+			Name: "listen", Usage: "serve HTTP there: health, metrics, the overview page, River UI, the JSON API; a port of 127.0.0.1, or host:port",
+			Default: "no HTTP",
+			target:  func(s *Settings) any { return &s.HTTP.Listen },
+		},
+		{
+			Name: "http_token", Usage: "secret of at least 16 characters that lets an HTTP request do everything, as a bearer token or a password",
+			Default: "none",
+			target:  func(s *Settings) any { return &s.HTTP.Token },
+		},
+		{
+			Name: "http_basic_auth", Usage: "user:password that lets an HTTP request do everything",
+			Default: "none",
+			target:  func(s *Settings) any { return &s.HTTP.BasicAuth },
+		},
+		{
+			Name: "http_read_only", Usage: "refuse every changing call over HTTP",
+			Default: "false",
+			target:  func(s *Settings) any { return &s.HTTP.ReadOnly },
 		},
 	}
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/internal/config"
+	"github.com/systempromptio/scheduler/internal/web"
+)
+
+// newSurface makes the HTTP surface of a replica; nil if none was asked for.
+func newSurface(settings config.Settings) (*web.Server, error) {
+	if settings.HTTP.Listen == "" {
+		return nil, nil
+	}
+	c := settings.Scheduler
+	user, password, found := strings.Cut(settings.HTTP.BasicAuth, ":")
+	if !found && user != "" {
+		return nil, &scheduler.ConfigError{Field: "http_basic_auth", Err: fmt.Errorf("must have the form user:password")}
+	}
+	schema := c.Schema
+	if schema == "" {
+		schema = scheduler.SchemaDefault
+	}
+	return web.New(web.Config{
+		Listen: settings.HTTP.Listen, Token: settings.HTTP.Token, User: user, Password: password, ReadOnly: settings.HTTP.ReadOnly,
+		ConnectFunc: func(ctx context.Context) (*scheduler.Client, error) {
+			return scheduler.NewClient(ctx, c.DatabaseURL, c.Schema)
+		},
+		RiverFunc: func(ctx context.Context) (*web.River, error) {
+			pool, err := pgxpool.ParseConfig(c.DatabaseURL)
+			if err != nil {
+				return nil, err
+			}
+			return web.NewRiver(ctx, pool, schema, c.Logger)
+		},
+		Registry: c.Registry, Version: version, Logger: c.Logger,
+	})
+}

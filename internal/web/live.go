@@ -1,0 +1,169 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"time"
+
+	"github.com/systempromptio/scheduler"
+)
+
+const (
+	// streamsMax is how many pages are kept up to date at once.
+	streamsMax = 100
+
+	// streamInterval is how often a page is looked at for changes.
+	streamInterval = time.Second
+
+	// streamKeepAlive is how often a stream without changes says that it lives, so that
+	// no proxy takes it for dead.
+	streamKeepAlive = 15 * time.Second
+)
+
+// fragment is a part of a page that changes: the template of an element, its id and
+// its data.
+type fragment struct {
+	template, id string
+	data         any
+}
+
+// fragments reads the parts of a page, and says whether there is anything left to
+// change.
+type fragments func(ctx context.Context, c *call) (parts []fragment, last bool, err error)
+
+var errTooManyStreams = errors.New("too many pages are kept up to date by this replica")
+
+// live serves the changes of a page as server-sent events: each is the HTML of the
+// elements that have changed, by id.
+func (s *Server) live(read fragments) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case s.streams <- struct{}{}:
+			defer func() { <-s.streams }()
+		default:
+			writeRefusal(w, r, &refusal{http.StatusServiceUnavailable, "too_many", errTooManyStreams.Error()})
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it back
+		stream := &stream{w: w, control: http.NewResponseController(w), seed: maphash.MakeSeed(), sent: make(map[string]uint64), quiet: time.Now()}
+		ticker := time.NewTicker(streamInterval)
+		defer ticker.Stop()
+		for {
+			last, err := s.step(r, stream, read)
+			if err != nil || last {
+				return
+			}
+			select {
+			case <-r.Context().Done():
+				return
+			case <-s.ending:
+				return
+			case <-ticker.C:
+			}
+		}
+	}
+}
+
+// step sends what has changed. An error is that of the stream: what cannot be read now
+// may be read the next time.
+func (s *Server) step(r *http.Request, stream *stream, read fragments) (last bool, err error) {
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	client, err := s.source.get(ctx)
+	if err != nil {
+		return false, stream.send("trouble", refusalOf(err).message)
+	}
+	parts, last, err := read(ctx, &call{client: client, server: s, r: r})
+	if err != nil {
+		return false, stream.send("trouble", refusalOf(err).message)
+	}
+	return last, stream.patch(parts, last)
+}
+
+// stream is a page that is kept up to date.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	seed    maphash.Seed
+	// sent is the hash of each element as it was sent last.
+	sent  map[string]uint64
+	quiet time.Time
+}
+
+// patch sends the elements that have changed.
+func (s *stream) patch(parts []fragment, last bool) error {
+	changed := make(map[string]string)
+	var b bytes.Buffer
+	for _, part := range parts {
+		b.Reset()
+		if err := templates.ExecuteTemplate(&b, part.template, part.data); err != nil {
+			return fmt.Errorf("make the element %s: %w", part.id, err)
+		}
+		if hash := maphash.Bytes(s.seed, b.Bytes()); s.sent[part.id] != hash {
+			s.sent[part.id] = hash
+			changed[part.id] = b.String()
+		}
+	}
+	if len(changed) > 0 || last {
+		return s.send("patch", struct {
+			Elements map[string]string `json:"elements"`
+			Last     bool              `json:"last"`
+		}{changed, last})
+	}
+	if time.Since(s.quiet) < streamKeepAlive {
+		return nil
+	}
+	return s.send("alive", nil)
+}
+
+// send sends an event.
+func (s *stream) send(event string, data any) error {
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	if err := s.control.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", event, encoded); err != nil {
+		return err
+	}
+	s.quiet = time.Now()
+	return s.control.Flush()
+}
+
+func (s *Server) overviewFragments(ctx context.Context, _ *call) ([]fragment, bool, error) {
+	snapshot, err := s.overview.get(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	data := overviewData{fleetView: newFleetView(snapshot), Working: runViews(snapshot.working), Incidents: incidentViews(snapshot.incidents)}
+	parts := []fragment{{"fleet", "fleet", data}, {"working", "working", data}, {"incidents", "incidents", data}}
+	for _, job := range jobViews(snapshot) {
+		parts = append(parts, fragment{"job-row", "job-" + job.Name, job})
+	}
+	return parts, false, nil
+}
+
+func (s *Server) jobFragments(ctx context.Context, c *call) ([]fragment, bool, error) {
+	data, _, _, err := s.readJob(ctx, c)
+	if err != nil {
+		return nil, false, err
+	}
+	return []fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}}, false, nil
+}
+
+func (s *Server) runFragments(ctx context.Context, c *call) ([]fragment, bool, error) {
+	run, err := byID(ctx, c, c.client.Run)
+	if err != nil {
+		return nil, false, err
+	}
+	data := s.runData(run.(scheduler.Run))
+	return []fragment{{"run", "run", data}}, data.Run.Ended, nil
+}

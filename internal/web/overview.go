@@ -1,0 +1,119 @@
+package web
+
+import (
+	"context"
+	"time"
+
+	"github.com/systempromptio/scheduler"
+)
+
+const (
+	// overviewInterval is how old the overview may be; where it is dear to read, it is
+	// read less often, so that it takes no more than a tenth of the time.
+	overviewInterval = time.Second
+	overviewShare    = 10
+
+	// slowInterval is how old what changes slowly may be: the rows by day, and what did
+	// not go as it should.
+	slowInterval = 15 * time.Second
+
+	// incidentsSince and incidentsMax bound what did not go as it should.
+	incidentsSince = 24 * time.Hour
+	incidentsMax   = 20
+
+	// workingMax is how many runs that have not ended are shown.
+	workingMax = 50
+)
+
+// snapshot is what the overview shows, as it was at a time.
+type snapshot struct {
+	now       time.Time
+	leader    *scheduler.Leader
+	replicas  []scheduler.Replica
+	state     scheduler.State
+	jobs      []scheduler.Job
+	history   map[string]scheduler.History
+	days      map[string][]scheduler.DayRows
+	working   []scheduler.Run
+	incidents []scheduler.Incident
+}
+
+// overview reads snapshots, one for all who look.
+type overview struct {
+	source *source
+	fast   *shared[*snapshot]
+	slow   *shared[slowPart]
+}
+
+// slowPart is what a snapshot takes from an older one.
+type slowPart struct {
+	days      map[string][]scheduler.DayRows
+	incidents []scheduler.Incident
+}
+
+func newOverview(source *source) *overview {
+	return &overview{source: source, fast: newShared[*snapshot](), slow: newShared[slowPart]()}
+}
+
+// get gives the newest snapshot.
+func (o *overview) get(ctx context.Context) (*snapshot, error) {
+	return o.fast.get(ctx, func(ctx context.Context) (*snapshot, time.Duration, error) {
+		start := time.Now()
+		read, err := o.read(ctx)
+		return read, max(overviewInterval, overviewShare*time.Since(start)), err
+	})
+}
+
+func (o *overview) read(ctx context.Context) (*snapshot, error) {
+	client, err := o.source.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var s snapshot
+	if s.now, err = client.Now(ctx); err != nil {
+		return nil, err
+	}
+	if s.leader, err = client.Leader(ctx); err != nil {
+		return nil, err
+	}
+	if s.replicas, err = client.Replicas(ctx); err != nil {
+		return nil, err
+	}
+	if s.state, err = client.State(ctx); err != nil {
+		return nil, err
+	}
+	if s.jobs, err = client.Jobs(ctx); err != nil {
+		return nil, err
+	}
+	if s.working, err = client.Working(ctx, workingMax); err != nil {
+		return nil, err
+	}
+	histories, err := client.History(ctx, "", historyCount)
+	if err != nil {
+		return nil, err
+	}
+	s.history = make(map[string]scheduler.History, len(histories))
+	for _, h := range histories {
+		s.history[h.JobName] = h
+	}
+	slow, err := o.slow.get(ctx, func(ctx context.Context) (slowPart, time.Duration, error) {
+		start := time.Now()
+		part, err := readSlowPart(ctx, client, s.now)
+		return part, max(slowInterval, overviewShare*time.Since(start)), err
+	})
+	s.days, s.incidents = slow.days, slow.incidents
+	return &s, err
+}
+
+func readSlowPart(ctx context.Context, client *scheduler.Client, now time.Time) (part slowPart, err error) {
+	days, err := client.RowsByDay(ctx, "", now.AddDate(0, 0, -historyDays))
+	if err != nil {
+		return part, err
+	}
+	part.days = make(map[string][]scheduler.DayRows)
+	for _, day := range days {
+		part.days[day.JobName] = append(part.days[day.JobName], day)
+	}
+	part.incidents, err = client.Incidents(ctx, "", now.Add(-incidentsSince), incidentsMax)
+	return part, err
+}

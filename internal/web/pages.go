@@ -1,0 +1,377 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/jobs/retention"
+)
+
+//go:embed templates static
+var files embed.FS
+
+//nolint:gochecknoglobals // parsed once, never changed
+var templates = template.Must(template.New("").Funcs(functions()).ParseFS(files, "templates/*.html"))
+
+// page is what every page has.
+type page struct {
+	Title, Section, Version string
+	ReadOnly, River         bool
+	// Live is the address of the page's changes; empty for none.
+	Live string
+}
+
+func (s *Server) page(title, section, live string) page {
+	return page{Title: title, Section: section, Version: s.config.Version, ReadOnly: s.config.ReadOnly, River: s.config.RiverFunc != nil, Live: live}
+}
+
+// addPages adds the pages and what their forms send.
+func (s *Server) addPages(mux *http.ServeMux) {
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		panic(err) // the folder is in the program
+	}
+	mux.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(static)))
+	mux.HandleFunc("GET /{$}", s.html(s.overviewPage))
+	mux.HandleFunc("GET /jobs/{name}", s.html(s.jobPage))
+	mux.HandleFunc("GET /jobs/{name}/explain", s.html(s.explainPage))
+	mux.HandleFunc("GET /runs", s.html(s.runsPage))
+	mux.HandleFunc("GET /runs/{id}", s.html(s.runPage))
+	mux.HandleFunc("GET /agenda", s.html(s.agendaPage))
+	mux.HandleFunc("GET /live/overview", s.live(s.overviewFragments))
+	mux.HandleFunc("GET /live/jobs/{name}", s.live(s.jobFragments))
+	mux.HandleFunc("GET /live/runs/{id}", s.live(s.runFragments))
+	for action, do := range s.forms() {
+		mux.HandleFunc("POST "+action, s.form(do))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeErrorPage(w, &refusal{http.StatusNotFound, "not_found", "There is no such page."})
+	})
+}
+
+// rendering makes a page: the template's name and its data.
+type rendering func(ctx context.Context, c *call) (name string, data any, err error)
+
+// html serves a page.
+func (s *Server) html(render rendering) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), explainTimeout)
+		defer cancel()
+		client, err := s.source.get(ctx)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		name, data, err := render(ctx, &call{client: client, server: s, r: r})
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		writePage(w, http.StatusOK, name, data)
+	}
+}
+
+// writePage renders the whole page before any of it is sent.
+func writePage(w http.ResponseWriter, status int, name string, data any) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		http.Error(w, "the page could not be made: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // whoever asked may have gone
+}
+
+func writeErrorPage(w http.ResponseWriter, refused *refusal) {
+	writePage(w, refused.status, "error.html", struct {
+		page
+		Message string
+	}{page{Title: fmt.Sprintf("%d %s", refused.status, http.StatusText(refused.status))}, refused.message})
+}
+
+// overviewData is what the overview shows.
+type overviewData struct {
+	page
+	fleetView
+	Working   []runView
+	Jobs      []jobView
+	Incidents []incidentView
+	Query     string
+}
+
+func (s *Server) overviewPage(ctx context.Context, c *call) (string, any, error) {
+	snapshot, err := s.overview.get(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	query := strings.TrimSpace(c.r.URL.Query().Get("q"))
+	data := overviewData{page: s.page("Overview", "overview", "/live/overview"), Query: query}
+	data.fleetView, data.Working, data.Jobs, data.Incidents = newFleetView(snapshot), runViews(snapshot.working), jobViews(snapshot), incidentViews(snapshot.incidents)
+	if query != "" {
+		found := data.Jobs[:0]
+		for _, job := range data.Jobs {
+			if strings.Contains(job.Name, strings.ToLower(query)) {
+				found = append(found, job)
+			}
+		}
+		data.Jobs = found
+	}
+	return "overview.html", data, nil
+}
+
+// jobData is what a job's page shows.
+type jobData struct {
+	page
+	Job         jobView
+	Shown       int
+	Bars        []barView
+	DayRows     []scheduler.DayRows
+	DaysWide    template.HTML
+	Parameters  []parameterView
+	Preview     *nextView
+	PreviewText string
+	Explainable bool
+	Open        bool
+	Incidents   []incidentView
+}
+
+func (s *Server) jobPage(ctx context.Context, c *call) (string, any, error) {
+	data, job, now, err := s.readJob(ctx, c)
+	if err != nil {
+		return "", nil, err
+	}
+	if data.Parameters, err = parameterViews(job); err != nil {
+		return "", nil, err
+	}
+	data.PreviewText = job.Schedule
+	if text := strings.TrimSpace(c.r.URL.Query().Get("schedule")); text != "" {
+		data.PreviewText, data.Preview = text, newNextView(job, text, now)
+	}
+	_, err = s.explainable(job.JobName)
+	data.Explainable = err == nil
+	data.Open = c.r.URL.Query().Has("run")
+	return "job.html", data, nil
+}
+
+// readJob reads what changes on a job's page.
+func (s *Server) readJob(ctx context.Context, c *call) (data jobData, job scheduler.Job, now time.Time, err error) {
+	name := c.name()
+	if job, err = c.client.Job(ctx, name); err != nil {
+		return data, job, now, err
+	}
+	if now, err = c.client.Now(ctx); err != nil {
+		return data, job, now, err
+	}
+	histories, err := c.client.History(ctx, name, historyCount)
+	if err != nil {
+		return data, job, now, err
+	}
+	state, err := c.client.State(ctx)
+	if err != nil {
+		return data, job, now, err
+	}
+	days, err := c.client.RowsByDay(ctx, name, now.AddDate(0, 0, -historyDays))
+	if err != nil {
+		return data, job, now, err
+	}
+	incidents, err := c.client.Incidents(ctx, name, now.Add(-incidentsSince), incidentsMax)
+	if err != nil {
+		return data, job, now, err
+	}
+	data = jobData{
+		page: s.page(name, "job", "/live/jobs/"+url.PathEscape(name)), Job: newJobView(job, state), DayRows: days,
+		DaysWide: dayChart(days, now), Incidents: incidentViews(incidents),
+	}
+	if len(histories) > 0 {
+		data.Bars = barViews(histories[0])
+	}
+	data.Shown = len(data.Bars)
+	return data, job, now, nil
+}
+
+func (s *Server) explainPage(ctx context.Context, c *call) (string, any, error) {
+	job, err := s.explainable(c.name())
+	if err != nil {
+		return "", nil, err
+	}
+	explanations, err := c.client.Explain(ctx, job, nil)
+	return "explain.html", struct {
+		page
+		Name         string
+		Explanations []retention.Explanation
+	}{s.page("What "+c.name()+" would do", "job", ""), c.name(), explanations}, err
+}
+
+const runsPageSize = 100
+
+func (s *Server) runsPage(ctx context.Context, c *call) (string, any, error) {
+	filter, err := runFilter(c, limitMax)
+	if err != nil {
+		return "", nil, err
+	}
+	filter.Limit = runsPageSize
+	runs, err := c.client.Runs(ctx, filter)
+	if err != nil {
+		return "", nil, err
+	}
+	data := struct {
+		page
+		Filter   scheduler.RunFilter
+		Names    []string
+		Statuses []string
+		Runs     []runView
+		Older    string
+	}{page: s.page("Runs", "runs", ""), Filter: filter, Runs: runViews(runs)}
+	for _, status := range jobs.Statuses() {
+		data.Statuses = append(data.Statuses, string(status))
+	}
+	snapshot, err := s.overview.get(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, job := range snapshot.jobs {
+		data.Names = append(data.Names, job.JobName)
+	}
+	if len(runs) == runsPageSize {
+		query := c.r.URL.Query()
+		query.Set("before", fmt.Sprint(runs[len(runs)-1].ID))
+		data.Older = "/runs?" + query.Encode()
+	}
+	return "runs.html", data, nil
+}
+
+// runData is what a run's page shows.
+type runData struct {
+	page
+	Run runView
+}
+
+func (s *Server) runPage(ctx context.Context, c *call) (string, any, error) {
+	run, err := byID(ctx, c, c.client.Run)
+	if err != nil {
+		return "", nil, err
+	}
+	return "run.html", s.runData(run.(scheduler.Run)), nil
+}
+
+func (s *Server) runData(run scheduler.Run) runData {
+	live := ""
+	if !jobs.Status(run.Status).Ended() {
+		live = fmt.Sprintf("/live/runs/%d", run.ID)
+	}
+	data := runData{page: s.page(fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", live), Run: newRunView(run)}
+	if s.config.RiverFunc != nil && run.RiverJobID != nil {
+		data.Run.RiverURL = fmt.Sprintf("%s/jobs/%d", riverPath, *run.RiverJobID)
+	}
+	return data
+}
+
+func (s *Server) agendaPage(ctx context.Context, c *call) (string, any, error) {
+	entries, err := c.client.Agenda(ctx, 24*time.Hour)
+	return "agenda.html", struct {
+		page
+		Entries []scheduler.AgendaEntry
+	}{s.page("Agenda", "agenda", ""), entries}, err
+}
+
+// forms are what the pages' forms do; each says where to go afterwards.
+func (s *Server) forms() map[string]func(ctx context.Context, c *call) (string, error) {
+	toJob := func(c *call) string { return "/jobs/" + url.PathEscape(c.name()) }
+	return map[string]func(ctx context.Context, c *call) (string, error){
+		"/jobs/{name}/run": func(ctx context.Context, c *call) (string, error) {
+			id, err := formRun(ctx, c)
+			return fmt.Sprintf("/runs/%d", id), err
+		},
+		"/jobs/{name}/pause": func(ctx context.Context, c *call) (string, error) {
+			return toJob(c), c.client.Pause(ctx, c.name(), c.r.PostForm.Get("reason"), c.r.PostForm.Get("cancel_running") == "true")
+		},
+		"/jobs/{name}/resume": func(ctx context.Context, c *call) (string, error) {
+			return toJob(c), c.client.Resume(ctx, c.name())
+		},
+		"/jobs/{name}/reschedule": func(ctx context.Context, c *call) (string, error) {
+			return toJob(c), c.client.Reschedule(ctx, c.name(), strings.TrimSpace(c.r.PostForm.Get("schedule")))
+		},
+		"/jobs/{name}/end-rollout": func(ctx context.Context, c *call) (string, error) {
+			return toJob(c), c.client.EndRollout(ctx, c.name())
+		},
+		"/runs/{id}/cancel": func(ctx context.Context, c *call) (string, error) {
+			id, err := c.id()
+			if err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("/runs/%d", id), c.client.Cancel(ctx, id, c.r.PostForm.Get("reason"))
+		},
+	}
+}
+
+// form serves what a form sends.
+func (s *Server) form(do func(ctx context.Context, c *call) (string, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		if err := r.ParseForm(); err != nil {
+			if tooLarge := new(http.MaxBytesError); !errors.As(err, &tooLarge) {
+				err = &badRequestError{fmt.Errorf("the form: %w", err)}
+			}
+			s.fail(w, r, err)
+			return
+		}
+		client, err := s.source.get(ctx)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		where, err := do(ctx, &call{client: client, server: s, r: r})
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		http.Redirect(w, r, where, http.StatusSeeOther)
+	}
+}
+
+// formRun asks for a run with what was filled in.
+func formRun(ctx context.Context, c *call) (int64, error) {
+	job, err := c.client.Job(ctx, c.name())
+	if err != nil {
+		return 0, err
+	}
+	specs, err := scheduler.ParameterSpecs(job)
+	if err != nil {
+		return 0, err
+	}
+	values := make(map[string]any)
+	for _, spec := range specs {
+		text := strings.TrimSpace(c.r.PostForm.Get("p." + spec.Name))
+		if text == "" {
+			continue
+		}
+		value, err := spec.Type.Parse(text)
+		if err != nil {
+			return 0, &jobs.ParameterError{Job: job.JobName, Parameter: spec.Name, Reason: err.Error()}
+		}
+		values[spec.Name] = value
+	}
+	var dryRun *bool
+	switch mode := c.r.PostForm.Get("mode"); mode {
+	case "dry":
+		yes := true
+		dryRun = &yes
+	case "real":
+	default:
+		return 0, &badRequestError{fmt.Errorf("mode is %q, must be dry or real", mode)}
+	}
+	return c.client.RunNow(ctx, job.JobName, values, dryRun)
+}

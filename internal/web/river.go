@@ -1,0 +1,72 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"riverqueue.com/riverui"
+)
+
+// riverPath is where River UI is.
+const riverPath = "/river"
+
+// riverConnections is how many connections River UI may open.
+const riverConnections = 2
+
+// River is River UI over the scheduler's schema. It is opened when somebody first looks
+// at it, since it counts jobs every few seconds from then on.
+type River struct {
+	pool    *pgxpool.Pool
+	handler *riverui.Handler
+	cancel  context.CancelFunc
+}
+
+// NewRiver opens River UI. Close ends it.
+func NewRiver(ctx context.Context, config *pgxpool.Config, schema string, logger *slog.Logger) (*River, error) {
+	config = config.Copy()
+	config.MaxConns = riverConnections
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("River UI: open the pool: %w", err)
+	}
+	// It works no job: it has no queue, and is never started.
+	client, err := river.NewClient[pgx.Tx](riverpgxv5.New(pool), &river.Config{Schema: schema, Logger: logger})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("River UI: %w", err)
+	}
+	handler, err := riverui.NewHandler(&riverui.HandlerOpts{Endpoints: riverui.NewEndpoints(client, nil), Logger: logger, Prefix: riverPath})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("River UI: %w", err)
+	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if err := handler.Start(running); err != nil {
+		cancel()
+		pool.Close()
+		return nil, fmt.Errorf("River UI: %w", err)
+	}
+	return &River{pool: pool, handler: handler, cancel: cancel}, nil
+}
+
+// Close ends it.
+func (r *River) Close() {
+	r.cancel()
+	r.pool.Close()
+}
+
+// river serves River UI.
+func (s *Server) river(w http.ResponseWriter, r *http.Request) {
+	river, err := s.source.getRiver(r.Context())
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	river.handler.ServeHTTP(w, r)
+}

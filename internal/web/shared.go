@@ -1,0 +1,37 @@
+package web
+
+import (
+	"context"
+	"time"
+)
+
+// shared is a value that is read once for all who ask at about the same time.
+type shared[T any] struct {
+	// turn holds one token: whoever has it may look at the rest.
+	turn  chan struct{}
+	value T
+	err   error
+	until time.Time
+}
+
+func newShared[T any]() *shared[T] { return &shared[T]{turn: make(chan struct{}, 1)} }
+
+// get gives the value, or reads it if it is too old. read says for how long the value
+// is good; it is not interrupted when the one for whom it is read has gone.
+func (s *shared[T]) get(ctx context.Context, read func(context.Context) (T, time.Duration, error)) (value T, err error) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return value, ctx.Err()
+	}
+	defer func() { <-s.turn }()
+	if time.Now().Before(s.until) {
+		return s.value, s.err
+	}
+	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	var good time.Duration
+	s.value, good, s.err = read(reading)
+	s.until = time.Now().Add(good)
+	return s.value, s.err
+}

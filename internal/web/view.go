@@ -1,0 +1,433 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+// fleetView is who leads, who lives, and how the jobs are.
+type fleetView struct {
+	Leader   *leaderView
+	Replicas []replicaView
+	Counts   string
+	Paused   string
+}
+
+type leaderView struct {
+	ReplicaID string
+	Epoch     int64
+	Since     *time.Time
+}
+
+type replicaView struct {
+	Name    string
+	Running int64
+}
+
+func newFleetView(s *snapshot) fleetView {
+	var v fleetView
+	if s.leader != nil {
+		v.Leader = &leaderView{ReplicaID: s.leader.ReplicaID, Epoch: s.leader.Epoch, Since: &s.leader.AcquiredAt}
+	}
+	for _, replica := range s.replicas {
+		name := fmt.Sprintf("a session with backend pid %d", replica.BackendPID)
+		if replica.ReplicaID != nil {
+			name = *replica.ReplicaID
+		}
+		v.Replicas = append(v.Replicas, replicaView{Name: name, Running: replica.Running})
+	}
+	counts := make(map[string]int64)
+	for _, job := range s.jobs {
+		counts[job.State]++
+	}
+	parts := []string{counted(int64(len(s.jobs)), "job")}
+	for _, state := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, grouped(counts[state])+" "+state)
+	}
+	v.Counts = strings.Join(parts, ", ")
+	v.Paused = stateWords(s.state)
+	return v
+}
+
+// stateWords says that the whole scheduler rests, and why.
+func stateWords(state scheduler.State) string {
+	switch {
+	case state.PausedAt != nil:
+		return "The whole scheduler is paused " + pauseWords(state.PausedAt, state.PausedBy, state.PausedReason)
+	case state.DisabledAt != nil:
+		return "The scheduler is disabled by the leader's configuration (enabled: false) since " + stamp(*state.DisabledAt) + "."
+	}
+	return ""
+}
+
+func pauseWords(at *time.Time, by, reason *string) string {
+	words := "since " + stamp(*at)
+	if by != nil {
+		words += " by " + *by
+	}
+	if reason != nil && *reason != "" {
+		words += ": " + *reason
+	}
+	return words
+}
+
+// jobView is a job as the pages show it.
+type jobView struct {
+	Name, Description, State, StateClass, DryRun string
+	Schedule, Declared, Timezone, Words          string
+	Override                                     bool
+	LastRun, NextRun, Rollout                    *time.Time
+	LastStatus, LastFacts, LastError             string
+	Problem, Paused, Policy                      string
+	Strip, Days                                  template.HTML
+}
+
+func jobViews(s *snapshot) []jobView {
+	views := make([]jobView, 0, len(s.jobs))
+	for _, job := range s.jobs {
+		v := newJobView(job, s.state)
+		v.Strip, v.Days = stripChart(s.history[job.JobName]), dayChart(s.days[job.JobName], s.now)
+		views = append(views, v)
+	}
+	return views
+}
+
+func newJobView(job scheduler.Job, state scheduler.State) jobView {
+	v := jobView{
+		Name: job.JobName, Description: job.Description, State: job.State, StateClass: "idle",
+		Schedule: job.Schedule, Declared: job.DeclaredSchedule, Timezone: job.Timezone, Override: job.ScheduleOverride != nil,
+		LastRun: job.LastRun, NextRun: job.NextRun, LastStatus: deref(job.LastStatus), LastError: deref(job.LastError), Problem: deref(job.Problem),
+	}
+	switch job.State {
+	case "active":
+		v.StateClass = "ok"
+	case "paused":
+		v.StateClass = "warn"
+	}
+	switch {
+	case job.DryRun:
+		v.DryRun = "dry run"
+	case job.DryRunUntil != nil:
+		v.DryRun, v.Rollout = "in rollout", job.DryRunUntil
+	}
+	if schedule, err := jobs.ParseSchedule(job.JobName, job.Schedule, job.Timezone); err == nil {
+		v.Words = schedule.Words()
+	}
+	var facts []string
+	if job.LastDuration != nil {
+		facts = append(facts, secondsText(*job.LastDuration))
+	}
+	if job.LastRows != nil {
+		facts = append(facts, counted(*job.LastRows, "row"))
+	}
+	v.LastFacts = strings.Join(facts, ", ")
+	if job.PausedAt != nil {
+		v.Paused = "Paused " + pauseWords(job.PausedAt, job.PausedBy, job.PausedReason)
+	}
+	if words := stateWords(state); words != "" {
+		v.Paused = words
+	}
+	v.Policy = fmt.Sprintf("overlap: %s; missed ticks: %s; timeout %s; at most %s", job.Overlap, job.CatchUp, secondsText(job.Timeout), counted(int64(job.MaxAttempts), "attempt"))
+	return v
+}
+
+func deref[T any](value *T) (zero T) {
+	if value == nil {
+		return zero
+	}
+	return *value
+}
+
+// incidentView is what did not go as it should.
+type incidentView struct {
+	JobName, Status, Count, Why string
+	LastAt                      *time.Time
+	LastID                      int64
+}
+
+func incidentViews(list []scheduler.Incident) []incidentView {
+	views := make([]incidentView, 0, len(list))
+	for _, incident := range list {
+		v := incidentView{JobName: incident.JobName, Status: incident.Status, Count: "once", LastAt: &incident.LastAt, LastID: incident.LastID}
+		if n := max(incident.Runs, incident.Missed); n > 1 {
+			v.Count = grouped(n) + " times"
+		}
+		v.Why = cmp.Or(incident.Reason, firstLine(deref(incident.LastError)), "no reason was given")
+		views = append(views, v)
+	}
+	return views
+}
+
+// barView is a run in a job's strip.
+type barView struct {
+	ID          int64
+	Class, Text string
+	// Height is 1 to 10.
+	Height int
+}
+
+func barViews(h scheduler.History) []barView {
+	views := make([]barView, 0, len(h.IDs))
+	longest := slices.Max(h.Durations)
+	for i, id := range h.IDs {
+		v := barView{ID: id, Class: class(h.Statuses[i]), Height: 1 + int(9*logShare(h.Durations[i], longest))}
+		v.Text = fmt.Sprintf("run %d: %s, %s, %s", id, h.Statuses[i], secondsText(h.Durations[i]), counted(h.RowCounts[i], "row"))
+		views = append(views, v)
+	}
+	return views
+}
+
+// parameterView is a parameter that a run can be told.
+type parameterView struct {
+	Name, Description, Type, Value, Range string
+	Choices                               []string
+}
+
+func parameterViews(job scheduler.Job) ([]parameterView, error) {
+	specs, err := scheduler.ParameterSpecs(job)
+	if err != nil {
+		return nil, err
+	}
+	var declared map[string]any
+	if err := json.Unmarshal(job.Parameters, &declared); err != nil {
+		return nil, fmt.Errorf("job %q: read its parameters: %w", job.JobName, err)
+	}
+	views := make([]parameterView, 0, len(specs))
+	for _, spec := range specs {
+		v := parameterView{Name: spec.Name, Description: spec.Description, Type: "A " + string(spec.Type), Choices: spec.Enum, Value: valueText(spec.Default)}
+		switch spec.Type { //nolint:exhaustive // the rest is a word of its own
+		case jobs.TypeInteger:
+			v.Type = "A whole number"
+		case jobs.TypeStrings:
+			v.Type = "A list with commas between its items"
+		case jobs.TypeDuration:
+			v.Type = "A duration such as 90s or 1h30m"
+		case jobs.TypeBoolean:
+			v.Choices = []string{"true", "false"}
+		}
+		if value, ok := declared[spec.Name]; ok {
+			v.Value = valueText(value)
+		}
+		switch {
+		case spec.Minimum != nil && spec.Maximum != nil:
+			v.Range = fmt.Sprintf("%v to %v", *spec.Minimum, *spec.Maximum)
+		case spec.Minimum != nil:
+			v.Range = fmt.Sprintf("at least %v", *spec.Minimum)
+		case spec.Maximum != nil:
+			v.Range = fmt.Sprintf("at most %v", *spec.Maximum)
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+func valueText(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	parts := make([]string, 0, len(list))
+	for _, item := range list {
+		parts = append(parts, fmt.Sprint(item))
+	}
+	return strings.Join(parts, ",")
+}
+
+// nextView is when a schedule would be due.
+type nextView struct {
+	Words string
+	Ticks []string
+	Error string
+}
+
+func newNextView(job scheduler.Job, text string, now time.Time) *nextView {
+	next, err := nextOf(job, text, now, nextDefault)
+	if err != nil {
+		return &nextView{Error: err.Error()}
+	}
+	v := &nextView{Words: next.Words}
+	for _, tick := range next.Ticks {
+		v.Ticks = append(v.Ticks, tick.Format("Mon 2006-01-02 15:04:05 MST"))
+	}
+	return v
+}
+
+// runView is a run as the pages show it.
+type runView struct {
+	ID                                    int64
+	JobName, Status, Message, Reason      string
+	DryRun, Ended                         bool
+	Tick                                  *time.Time
+	Rows, Took, Remark                    string
+	Done, Total, Percent                  int64
+	Progress, Error, Parameters, RiverURL string
+	Targets                               []targetView
+	Story                                 []storyView
+}
+
+// targetView is what a run did to a target.
+type targetView struct {
+	Name, Rows, Batches, Plan string
+	Rest                      []string
+}
+
+// storyView is something that happened to a run.
+type storyView struct {
+	At   *time.Time
+	Text string
+}
+
+func runViews(list []scheduler.Run) []runView {
+	views := make([]runView, 0, len(list))
+	for _, run := range list {
+		views = append(views, newRunView(run))
+	}
+	return views
+}
+
+func newRunView(run scheduler.Run) runView {
+	v := runView{
+		ID: run.ID, JobName: run.JobName, Status: run.Status, Message: deref(run.Message), Reason: deref(run.Reason), DryRun: run.DryRun,
+		Ended: jobs.Status(run.Status).Ended(), Tick: &run.Tick, Rows: "–", Took: "–", Error: deref(run.Error), Parameters: compact(run.Parameters),
+		Done: deref(run.ProgressDone), Total: deref(run.ProgressTotal), Targets: targetViews(run.Targets), Story: story(run),
+	}
+	if run.RowsAffected != nil {
+		v.Rows = grouped(*run.RowsAffected)
+	}
+	if run.Duration != nil {
+		v.Took = secondsText(*run.Duration)
+	}
+	v.Percent = percent(v.Done, v.Total)
+	v.Progress = progressWords(run)
+	var remarks []string
+	if run.DryRun {
+		remarks = append(remarks, "dry run")
+	}
+	if run.Attempt > 1 {
+		remarks = append(remarks, fmt.Sprintf("attempt %d", run.Attempt))
+	}
+	if n := deref(run.MissedCount); n > 0 {
+		remarks = append(remarks, counted(n, "tick")+" missed")
+	}
+	for _, text := range []string{v.Reason, firstLine(v.Error)} {
+		if text != "" {
+			remarks = append(remarks, text)
+		}
+	}
+	v.Remark = strings.Join(remarks, "; ")
+	return v
+}
+
+// progressWords says how far a run is.
+func progressWords(run scheduler.Run) string {
+	var parts []string
+	switch done, total := deref(run.ProgressDone), deref(run.ProgressTotal); {
+	case total > 0:
+		parts = append(parts, fmt.Sprintf("%s of %s (%d %%)", grouped(done), counted(total, "row"), percent(done, total)))
+	case done > 0:
+		parts = append(parts, counted(done, "row"))
+	}
+	if rate := deref(run.RowsPerSecond); rate > 0 {
+		parts = append(parts, fmt.Sprintf("%s rows/s", grouped(int64(rate+0.5))))
+	}
+	if left := deref(run.SecondsLeft); left > 0 {
+		parts = append(parts, "about "+secondsText(left)+" left")
+	}
+	if message := deref(run.ProgressMessage); message != "" {
+		parts = append(parts, firstLine(message))
+	}
+	if run.ReplicaID != nil && run.Status == string(jobs.StatusRunning) {
+		parts = append(parts, "on "+*run.ReplicaID)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func targetViews(raw json.RawMessage) []targetView {
+	var targets map[string]map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if len(raw) == 0 || decoder.Decode(&targets) != nil {
+		return nil
+	}
+	views := make([]targetView, 0, len(targets))
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		v := targetView{Name: name, Rows: "–", Batches: "–"}
+		for _, key := range slices.Sorted(maps.Keys(targets[name])) {
+			switch value := targets[name][key]; key {
+			case "rows":
+				v.Rows = numberText(value)
+			case "batches":
+				v.Batches = numberText(value)
+			case "plan":
+				v.Plan = fmt.Sprint(value)
+			default:
+				text, ok := value.(string)
+				if !ok {
+					encoded, err := json.Marshal(value)
+					if err != nil {
+						continue
+					}
+					text = string(encoded)
+				}
+				v.Rest = append(v.Rest, key+": "+text)
+			}
+		}
+		views = append(views, v)
+	}
+	return views
+}
+
+func numberText(value any) string {
+	number, ok := value.(json.Number)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	n, err := number.Int64()
+	if err != nil {
+		return number.String()
+	}
+	return grouped(n)
+}
+
+// story is what happened to a run, in its order.
+func story(run scheduler.Run) []storyView {
+	first := map[jobs.Trigger]string{
+		jobs.TriggerSchedule: "was the tick of the schedule", jobs.TriggerManual: "was asked for",
+		jobs.TriggerBootstrap: "was asked for by a fleet that started", jobs.TriggerBackfill: "was the tick that a backfill is for",
+	}[jobs.Trigger(run.Trigger)]
+	if run.RequestedBy != nil {
+		first += " by " + *run.RequestedBy
+	}
+	if run.LeaderEpoch != nil {
+		first += fmt.Sprintf("; the leader of term %d decided", *run.LeaderEpoch)
+	}
+	list := []storyView{{&run.Tick, first}}
+	if run.StartedAt != nil {
+		text := "the first attempt began"
+		switch {
+		case run.Attempt > 1 && run.ReplicaID != nil:
+			text += fmt.Sprintf("; attempt %d is the latest, on %s", run.Attempt, *run.ReplicaID)
+		case run.ReplicaID != nil:
+			text += " on " + *run.ReplicaID
+		}
+		list = append(list, storyView{run.StartedAt, text})
+	}
+	if run.FinishedAt != nil {
+		text := "ended: " + run.Status
+		if run.Duration != nil {
+			text += " after " + secondsText(*run.Duration)
+		}
+		list = append(list, storyView{run.FinishedAt, text})
+	}
+	return list
+}
