@@ -77,7 +77,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		// the primary any more.
 		LostFunc: func() {
 			pool.Reset()
-			watch.Relisten()
+			watch.Moved()
 		},
 		Logger: s.config.Logger,
 	})

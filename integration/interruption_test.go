@@ -188,3 +188,23 @@ func TestListenerFollowsTheLockSession(t *testing.T) {
 	exec1(t, db, "SELECT pg_terminate_backend(backend_pid) FROM scheduler.replicas")
 	waitValue(t, db, waitRun, true, "SELECT ("+listens+") NOT IN (0, $1)", before)
 }
+
+// A run whose end was committed on a primary that failed, and did not reach the standby,
+// is running again after the failover. Its replica lives, and has noticed only that its
+// lock session was lost; it gives back what it does not work on.
+func TestEndOfARunLostInAFailover(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	runScheduler(t, scheduler.Config{DatabaseURL: db.URL, ReplicaID: "survivor", Logger: discard()})
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM hits)")
+	run := scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')")
+	waitStatus(t, db, run, jobs.StatusSuccess)
+	// By then River has reported the run as well.
+	waitValue(t, db, waitRun, true, "SELECT count(*) > 2 FROM hits WHERE tick > $1", scalar[time.Time](t, db, "SELECT clock_timestamp()"))
+	exec1(t, db, `UPDATE scheduler.river_job SET state = 'running', finalized_at = NULL, attempted_at = clock_timestamp() - interval '1 minute'
+		WHERE kind = 'yearly_hit'`)
+	waitStatus(t, db, run, jobs.StatusRunning)
+	exec1(t, db, "SELECT pg_terminate_backend(backend_pid) FROM scheduler.replicas")
+	waitStatus(t, db, run, jobs.StatusSuccess)
+	require.Equal(t, int64(2), scalar[int64](t, db, "SELECT count(*) FROM hits WHERE run_id = $1", run))
+}

@@ -34,7 +34,7 @@ RETURNING j.queue, j.state::text AS state
 
 -- name: give_back_unknown
 -- Running jobs of a replica that it does not work on: their fetch was committed, and
--- the answer lost with the connection.
+-- the answer lost with the connection; or their end was lost in a failover.
 UPDATE scheduler.river_job j
 SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE 'available' END::scheduler.river_job_state,
     finalized_at = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN clock_timestamp() END,

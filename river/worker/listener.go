@@ -31,7 +31,7 @@ type driver struct {
 
 // GetListener makes River's listener.
 func (d *driver) GetListener(params *riverdriver.GetListenenerParams) riverdriver.Listener {
-	l := &listener{Listener: d.Driver.GetListener(params), outage: d.watch.outage}
+	l := &listener{Listener: d.Driver.GetListener(params), watch: d.watch}
 	d.watch.mu.Lock()
 	defer d.watch.mu.Unlock()
 	d.watch.relisten = l.relisten
@@ -45,7 +45,7 @@ func (d *driver) GetListener(params *riverdriver.GetListenenerParams) riverdrive
 type listener struct {
 	riverdriver.Listener
 
-	outage    *connection.Outage
+	watch     *Watch
 	mu        sync.Mutex
 	connected bool
 	topics    []string
@@ -90,7 +90,7 @@ func (l *listener) Connect(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.connect(ctx); err != nil && ctx.Err() == nil {
-		l.outage.Lost(ctx, err)
+		l.watch.saw(ctx, err)
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (l *listener) WaitForNotification(ctx context.Context) (*riverdriver.Notifi
 		}
 		if err := l.connect(ctx); err != nil {
 			if ctx.Err() == nil {
-				l.outage.Lost(ctx, err)
+				l.watch.saw(ctx, err)
 			}
 			continue
 		}
@@ -192,7 +192,7 @@ func (l *listener) use(ctx context.Context, do func() error) {
 
 func (l *listener) drop(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		l.outage.Lost(ctx, fmt.Errorf("River's listener: %w", err))
+		l.watch.saw(ctx, fmt.Errorf("River's listener: %w", err))
 	}
 	l.close(ctx)
 }

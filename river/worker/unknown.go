@@ -47,9 +47,10 @@ func (k *known) list() []int64 {
 	return list
 }
 
-// giveBackUnknown looks, each time that the database was away, for jobs that River
-// was given in a transaction whose answer did not arrive: they are running, by this
-// replica, and nobody works on them. It returns when ctx ends.
+// giveBackUnknown looks, each time that the database was away or may be another one
+// since, for jobs that are running, by this replica, though nobody works on them. Either
+// River was given them in a transaction whose answer did not arrive, or their end was
+// committed on a primary that was lost with it. It returns when ctx ends.
 func (s *Service) giveBackUnknown(ctx context.Context) {
 	var looked time.Time
 	ticker := time.NewTicker(unknownInterval)
@@ -68,7 +69,7 @@ func (s *Service) giveBackUnknown(ctx context.Context) {
 		last := time.Since(lost) > unknownAfter+unknownInterval
 		given, err := s.giveBackUnknownNow(ctx)
 		if given > 0 {
-			s.config.Logger.WarnContext(ctx, "runs whose hand-out was lost with a connection were given back", slog.Int("runs", given))
+			s.config.Logger.WarnContext(ctx, "runs whose hand-out or end was lost with a connection or a server were given back", slog.Int("runs", given))
 		}
 		if err == nil && last {
 			looked = lost

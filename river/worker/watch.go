@@ -72,17 +72,20 @@ func (w *Watch) saw(ctx context.Context, err error) {
 	w.lost = time.Now()
 }
 
-// lastLost is when the database was last found to be away; zero if it never was.
+// lastLost is when the database was last found to be away, or may have been another;
+// zero if it never was.
 func (w *Watch) lastLost() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.lost
 }
 
-// Relisten makes River's listener connect anew, for it may listen to a server that is
-// not the primary any more.
-func (w *Watch) Relisten() {
+// Moved is told when the replica's connections may have led to a server that is not the
+// primary any more. River's listener connects anew. What was committed there may be lost
+// with it, such as the end of a run, though no statement has failed.
+func (w *Watch) Moved() {
 	w.mu.Lock()
+	w.lost = time.Now()
 	relisten := w.relisten
 	w.mu.Unlock()
 	if relisten != nil {
