@@ -6,11 +6,10 @@ SELECT j.job_name, j.state, j.schedule, j.timezone, j.next_run, j.last_run, j.la
        extract(epoch FROM j.last_duration)::double precision AS last_duration, j.last_rows, j.last_error, j.run_count, j.dry_run,
        j.paused_at, j.paused_by, j.paused_reason, j.problem, s.problem AS schedule_problem, j.description, j.parameters,
        s.overlap, s.catch_up, s.catch_up_limit, extract(epoch FROM s.catch_up_max_age)::double precision AS catch_up_max_age,
-       extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, d.parameter_specs,
-       d.schedule_override, d.schedule AS declared_schedule, j.dry_run_until
+       extract(epoch FROM s.timeout)::double precision AS timeout, s.max_attempts, s.registered, s.enabled, s.last_tick, s.parameter_specs,
+       s.schedule_override, s.schedule AS declared_schedule, j.dry_run_until
 FROM scheduler.jobs j
 JOIN scheduler.scheduled_jobs s USING (job_name)
-JOIN scheduler.job_definitions d USING (job_name)
 WHERE @job_name = '' OR j.job_name = @job_name
 ORDER BY j.job_name
 
@@ -26,8 +25,8 @@ LIMIT @max
 SELECT r.id, r.job_name, r.tick, r.trigger, r.status, r.reason, r.attempt, r.replica_id, r.started_at, r.finished_at, extract(epoch FROM r.duration)::double precision AS duration,
        r.rows_affected, r.dry_run, r.targets, r.message, r.error, r.missed_count, r.last_missed_tick, r.requested_by, r.parameters, r.river_job_id, r.leader_epoch, r.backfill_id,
        r.progress_done, r.progress_total, r.rows_per_second, r.seconds_left, r.progress_message,
-       d.details -> 'progress' AS progress
-FROM scheduler.runs r JOIN scheduler.job_runs d USING (id)
+       r.progress
+FROM scheduler.runs r
 WHERE r.id = @id
 
 -- name: get_leader
