@@ -129,7 +129,8 @@ func (c *Client) Close() { c.pool.Close() }
 
 // Jobs lists all jobs, by name.
 func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
-	return c.statements.ListJobs(ctx, c.pool, "")
+	list, err := c.statements.ListJobs(ctx, c.pool, "")
+	return list, c.translate(err)
 }
 
 // Explain shows what a cleanup job would do in this database: see
@@ -162,7 +163,7 @@ func (c *Client) Explain(ctx context.Context, job *retention.Job, given map[stri
 func (c *Client) Job(ctx context.Context, name string) (Job, error) {
 	list, err := c.statements.ListJobs(ctx, c.pool, name)
 	if err != nil {
-		return Job{}, err
+		return Job{}, c.translate(err)
 	}
 	if name == "" || len(list) == 0 {
 		return Job{}, fmt.Errorf("job %q: %w; list them with: scheduler jobs", name, jobs.ErrUnknownJob)
@@ -194,14 +195,15 @@ const listLimitDefault = 50
 // Rollouts reads what the jobs in rollout would have changed so far, or the named one;
 // an empty name means all.
 func (c *Client) Rollouts(ctx context.Context, jobName string) ([]Rollout, error) {
-	return c.statements.ListRollouts(ctx, c.pool, jobName)
+	list, err := c.statements.ListRollouts(ctx, c.pool, jobName)
+	return list, c.translate(err)
 }
 
 // EndRollout ends a job's rollout before its time: its scheduled runs are real from
 // now on. The error wraps jobs.ErrUnknownJob, or
 // [ErrJobNotRunnable] if the job is not in rollout.
 func (c *Client) EndRollout(ctx context.Context, jobName string) error {
-	return translate(c.statements.EndDryRun(ctx, c.pool, jobName))
+	return c.translate(c.statements.EndDryRun(ctx, c.pool, jobName))
 }
 
 // Runs lists runs, newest first. A limit of zero or less means 50.
@@ -214,7 +216,8 @@ func (c *Client) Runs(ctx context.Context, filter RunFilter) ([]Run, error) {
 			return nil, err
 		}
 	}
-	return c.statements.ListRuns(ctx, c.pool, filter)
+	list, err := c.statements.ListRuns(ctx, c.pool, filter)
+	return list, c.translate(err)
 }
 
 // Run reads one run. The error wraps [ErrRunNotFound] if there is none.
@@ -223,17 +226,19 @@ func (c *Client) Run(ctx context.Context, id int64) (Run, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Run{}, fmt.Errorf("run %d: %w; list them with: scheduler runs", id, ErrRunNotFound)
 	}
-	return run, err
+	return run, c.translate(err)
 }
 
 // Leader reads who leads; nil if nobody does.
 func (c *Client) Leader(ctx context.Context) (*Leader, error) {
-	return c.statements.GetLeader(ctx, c.pool)
+	row, err := c.statements.GetLeader(ctx, c.pool)
+	return row, c.translate(err)
 }
 
 // Replicas lists the replicas that live.
 func (c *Client) Replicas(ctx context.Context) ([]Replica, error) {
-	return c.statements.ListReplicas(ctx, c.pool)
+	list, err := c.statements.ListReplicas(ctx, c.pool)
+	return list, c.translate(err)
 }
 
 // RunNow asks for a run and returns its id. Parameters are set over the job's
@@ -246,7 +251,7 @@ func (c *Client) RunNow(ctx context.Context, name string, parameters map[string]
 		return 0, err
 	}
 	id, err := c.statements.RunNow(ctx, c.pool, name, encoded, dryRun)
-	return id, translate(err)
+	return id, c.translate(err)
 }
 
 // RunAt asks for one run at a time to come, by the database's clock, and returns
@@ -259,7 +264,7 @@ func (c *Client) RunAt(ctx context.Context, name string, at time.Time, parameter
 		return 0, err
 	}
 	id, err := c.statements.RunAt(ctx, c.pool, name, at, encoded, dryRun)
-	return id, translate(err)
+	return id, c.translate(err)
 }
 
 func encodeParameters(name string, parameters map[string]any) ([]byte, error) {
@@ -277,36 +282,37 @@ func encodeParameters(name string, parameters map[string]any) ([]byte, error) {
 // stopped at once, and what its committed batches did stays. The error wraps
 // [ErrRunNotFound], or [ErrJobNotRunnable] if the run has ended.
 func (c *Client) Cancel(ctx context.Context, id int64, reason string) error {
-	return translate(c.statements.CancelRun(ctx, c.pool, id, reason))
+	return c.translate(c.statements.CancelRun(ctx, c.pool, id, reason))
 }
 
 // Pause stops a job from being enqueued until [Client.Resume]. A reason is
 // required. A run that has begun goes on unless cancelRunning is set.
 func (c *Client) Pause(ctx context.Context, name, reason string, cancelRunning bool) error {
-	return translate(c.statements.PauseJob(ctx, c.pool, name, reason, cancelRunning))
+	return c.translate(c.statements.PauseJob(ctx, c.pool, name, reason, cancelRunning))
 }
 
 // Resume lets a paused job run again, from now on. It is refused with
 // [ErrJobNotRunnable] while the whole scheduler is paused.
 func (c *Client) Resume(ctx context.Context, name string) error {
-	return translate(c.statements.ResumeJob(ctx, c.pool, name))
+	return c.translate(c.statements.ResumeJob(ctx, c.pool, name))
 }
 
 // PauseScheduler pauses every job, also those that are declared later, until
 // [Client.ResumeScheduler]. A reason is required.
 func (c *Client) PauseScheduler(ctx context.Context, reason string, cancelRunning bool) error {
-	return translate(c.statements.PauseScheduler(ctx, c.pool, reason, cancelRunning))
+	return c.translate(c.statements.PauseScheduler(ctx, c.pool, reason, cancelRunning))
 }
 
 // ResumeScheduler ends [Client.PauseScheduler]. Jobs that were paused by
 // themselves stay paused.
 func (c *Client) ResumeScheduler(ctx context.Context) error {
-	return translate(c.statements.ResumeScheduler(ctx, c.pool))
+	return c.translate(c.statements.ResumeScheduler(ctx, c.pool))
 }
 
 // State reads whether the whole scheduler is paused, since when, by whom and why.
 func (c *Client) State(ctx context.Context) (State, error) {
-	return c.statements.GetState(ctx, c.pool)
+	state, err := c.statements.GetState(ctx, c.pool)
+	return state, c.translate(err)
 }
 
 // Reschedule sets a job's schedule over the declared one; an empty one goes back
@@ -322,7 +328,7 @@ func (c *Client) Reschedule(ctx context.Context, name, schedule string) error {
 			return err
 		}
 	}
-	return translate(c.statements.RescheduleJob(ctx, c.pool, name, schedule))
+	return c.translate(c.statements.RescheduleJob(ctx, c.pool, name, schedule))
 }
 
 // BackfillRequest says which past ticks of a job are to be run.
@@ -359,12 +365,13 @@ func (c *Client) RequestBackfill(ctx context.Context, request BackfillRequest) (
 		backfill.RunLimit = &request.Limit
 	}
 	id, err := c.statements.RequestBackfill(ctx, c.pool, backfill, request.DryRun)
-	return id, translate(err)
+	return id, c.translate(err)
 }
 
 // Backfills lists the newest backfills, at most 50.
 func (c *Client) Backfills(ctx context.Context) ([]Backfill, error) {
-	return c.statements.ListBackfills(ctx, c.pool, 0, listLimitDefault)
+	list, err := c.statements.ListBackfills(ctx, c.pool, 0, listLimitDefault)
+	return list, c.translate(err)
 }
 
 // Backfill reads one backfill. The error wraps [ErrBackfillNotFound] if there is
@@ -372,7 +379,7 @@ func (c *Client) Backfills(ctx context.Context) ([]Backfill, error) {
 func (c *Client) Backfill(ctx context.Context, id int64) (Backfill, error) {
 	list, err := c.statements.ListBackfills(ctx, c.pool, id, 1)
 	if err != nil {
-		return Backfill{}, err
+		return Backfill{}, c.translate(err)
 	}
 	if id == 0 || len(list) == 0 {
 		return Backfill{}, fmt.Errorf("backfill %d: %w; list them with: scheduler backfills", id, ErrBackfillNotFound)
@@ -384,7 +391,7 @@ func (c *Client) Backfill(ctx context.Context, id int64) (Backfill, error) {
 // how many. The one that runs goes on. The error wraps [ErrBackfillNotFound].
 func (c *Client) CancelBackfill(ctx context.Context, id int64, reason string) (int64, error) {
 	n, err := c.statements.CancelBackfill(ctx, c.pool, id, reason)
-	return n, translate(err)
+	return n, c.translate(err)
 }
 
 // waitInterval is how often Wait looks.
@@ -418,14 +425,14 @@ func (c *Client) Wait(ctx context.Context, id int64, seen func(Run)) (Run, error
 
 // translate gives the errors of our functions their sentinels. The server's
 // message names the thing, its hint the fix.
-func translate(err error) error {
+func (c *Client) translate(err error) error {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return err
 	}
 	sentinel := sentinelOf(pgErr.Code)
 	if sentinel == nil {
-		return err
+		return explainPrivilege(c.pool.Config().ConnConfig.User, err)
 	}
 	message := pgErr.Message
 	if pgErr.Hint != "" {

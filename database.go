@@ -65,10 +65,13 @@ func (s *Scheduler) prepare(ctx context.Context, source connection.Source) error
 	}
 	if s.config.Migrate {
 		if _, err := MigrateUp(ctx, s.migrateConfig(config)); err != nil {
-			return err
+			return explainPrivilege(config.User, err)
 		}
 	}
-	return checkSchema(ctx, conn, s.statements)
+	if err := checkSchema(ctx, conn, s.statements); err != nil {
+		return err
+	}
+	return checkPrivileges(ctx, conn, s.statements)
 }
 
 func (s *Scheduler) migrateConfig(config *pgx.ConnConfig) MigrateConfig {
@@ -165,7 +168,7 @@ func checkServer(config *pgx.ConnConfig, state sql.DatabaseState) error {
 func checkSchema(ctx context.Context, conn *pgx.Conn, statements *sql.Statements) error {
 	status, err := readStatus(ctx, conn, statements)
 	if err != nil {
-		return err
+		return explainPrivilege(conn.Config().User, err)
 	}
 	return status.check(statements.Schema())
 }

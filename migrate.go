@@ -90,6 +90,9 @@ func MigrateUp(ctx context.Context, config MigrateConfig) (MigrationStatus, erro
 		if status.UpToDate() {
 			return nil
 		}
+		if err := m.checkMayMigrate(ctx, status); err != nil {
+			return err
+		}
 		if !status.Exists {
 			if _, err := m.conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{m.statements.Schema()}.Sanitize()); err != nil {
 				return fmt.Errorf("create schema %q (the role needs CREATE on the database, or somebody creates the schema for it): %w", m.statements.Schema(), err)
@@ -98,7 +101,10 @@ func MigrateUp(ctx context.Context, config MigrateConfig) (MigrationStatus, erro
 		if err := m.river(ctx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{TargetVersion: status.RiverWanted}); err != nil {
 			return err
 		}
-		return m.ours(ctx, func(ours *migrate.Migrate) error { return ours.Up() })
+		if err := m.ours(ctx, func(ours *migrate.Migrate) error { return ours.Up() }); err != nil {
+			return err
+		}
+		return m.regrant(ctx)
 	})
 }
 
@@ -331,6 +337,18 @@ func (m *migrator) mend(ctx context.Context, ours *migrate.Migrate) error {
 	}
 	if err := ours.Force(version); err != nil {
 		return fmt.Errorf("mend the version of schema %q: %w", m.config.Schema, err)
+	}
+	return nil
+}
+
+// regrant gives the roles of [RolesScript] what the migrations have added.
+func (m *migrator) regrant(ctx context.Context) error {
+	roles, err := m.statements.RegrantRoles(ctx, m.conn)
+	if err != nil {
+		return fmt.Errorf("schema %q is migrated, but not all of its roles have what they need; run the script of \"scheduler roles\": %w", m.config.Schema, err)
+	}
+	if len(roles) > 0 {
+		m.config.Logger.InfoContext(ctx, "gave roles what they need of the schema", slog.Any("roles", roles))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/sql/platform"
 )
@@ -76,6 +77,19 @@ func newShell(t *testing.T, variables ...string) shell {
 func shellOf(t *testing.T, db *testdb.DB) shell {
 	t.Helper()
 	return newShell(t, "DATABASE_URL="+db.URL)
+}
+
+// as is the shell of somebody who has a role of testdb.MakeRoles.
+func (s shell) as(role string) shell {
+	variables := make([]string, 0, len(s.variables))
+	for _, variable := range s.variables {
+		if url, ok := strings.CutPrefix(variable, "DATABASE_URL="); ok {
+			variable = "DATABASE_URL=" + testdb.RoleURL(url, role)
+		}
+		variables = append(variables, variable)
+	}
+	s.variables = variables
+	return s
 }
 
 // start starts the program. It is killed at the end of the test, if it still runs.
@@ -184,11 +198,15 @@ func (p *process) waitFor(t *testing.T, out *lines, text string) {
 	})
 }
 
-// serve starts a replica that migrates, and waits until it leads and has declared
-// the jobs.
+// serve migrates as the owner, and makes the roles; then it starts a replica in its role,
+// for which --migrate finds nothing to do, and waits until it leads and has declared the
+// jobs.
 func (s shell) serve(t *testing.T, db *testdb.DB, args ...string) *process {
 	t.Helper()
-	p := s.start(t, append([]string{"serve", "--migrate"}, args...)...)
+	_, err := scheduler.MigrateUp(t.Context(), scheduler.MigrateConfig{DatabaseURL: db.URL, Logger: discard()})
+	require.NoError(t, err)
+	require.NoError(t, testdb.MakeRoles(t.Context(), db.URL, scheduler.SchemaDefault))
+	p := s.as(scheduler.RolesDefault().Serve).start(t, append([]string{"serve", "--migrate"}, args...)...)
 	waitLed(t, db)
 	return p
 }

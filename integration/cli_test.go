@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 )
 
@@ -48,7 +49,7 @@ func TestCLIServe(t *testing.T) {
 	waitValue(t, db, waitCLI, "success", "SELECT status FROM scheduler.runs WHERE trigger = 'bootstrap'")
 	require.Less(t, resident(t, replica.command.Process.Pid), residentMax)
 
-	standby := shell.start(t, "serve", "--log-format", "json")
+	standby := shell.as(scheduler.RolesDefault().Serve).start(t, "serve", "--log-format", "json")
 	waitValue(t, db, waitCLI, 2, "SELECT count(*)::int FROM scheduler.replicas")
 	require.Len(t, shell.list(t, "replicas"), 2)
 	replica.end(t)
@@ -189,7 +190,7 @@ func TestCLISteers(t *testing.T) {
 	waitValue(t, db, waitCLI, "success", "SELECT status FROM scheduler.runs WHERE id = 3")
 	runs := shell.list(t, "runs")
 	require.Len(t, runs, 3)
-	require.ElementsMatch(t, columns(t, db, "runs"), keysOf(runs[0]))
+	require.ElementsMatch(t, columns(t, db, "runs"), append(keysOf(runs[0]), "progress"), "which only the JSON of one run holds")
 	require.Equal(t, map[string]any{"log_retention_days": 1.0, "system_user_ids": []any{"system", "cron"}, "mcp_executions": "delete", "max_share": 1.0}, runs[0]["parameters"])
 	require.Len(t, shell.list(t, "runs", "--limit", "2"), 2)
 	require.Len(t, shell.list(t, "runs", "--job", "database_cleanup"), 1)

@@ -50,7 +50,7 @@ func startMortal(t *testing.T, db *testdb.DB, id string, env ...string) *replica
 	path, err := mortal()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path)
-	cmd.Env = append(os.Environ(), "SCHEDULER_REPLICA_URL="+db.URL, "SCHEDULER_REPLICA_ID="+id)
+	cmd.Env = append(os.Environ(), "SCHEDULER_REPLICA_URL="+testdb.ServeURL(db.URL), "SCHEDULER_REPLICA_ID="+id)
 	cmd.Env = append(cmd.Env, env...)
 	return startProcess(t, cmd, id)
 }

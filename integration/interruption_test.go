@@ -91,7 +91,7 @@ func TestLeaderWithoutRights(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, grant := range []string{"USAGE ON SCHEMA scheduler", "ALL ON ALL TABLES IN SCHEMA scheduler", "ALL ON ALL SEQUENCES IN SCHEMA scheduler", "ALL ON hits"} {
+	for _, grant := range []string{"USAGE ON SCHEMA scheduler", "ALL ON ALL TABLES IN SCHEMA scheduler", "ALL ON ALL SEQUENCES IN SCHEMA scheduler", "EXECUTE ON ALL FUNCTIONS IN SCHEMA scheduler", "ALL ON hits"} {
 		exec1(t, db, "GRANT "+grant+" TO "+role)
 	}
 	stop := runScheduler(t, scheduler.Config{
@@ -124,7 +124,7 @@ func TestErrorWithNUL(t *testing.T) {
 func TestForgottenTransactionBesideTheRun(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)
-	s, err := scheduler.New(scheduler.Config{DatabaseURL: db.URL, Logger: discard(), Registry: only(t, "leaky", 1, func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
+	s, err := scheduler.New(scheduler.Config{DatabaseURL: testdb.ServeURL(db.URL), Logger: discard(), Registry: only(t, "leaky", 1, func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
 		_, err := run.Beginner.Begin(ctx)
 		return jobs.Result{}, err
 	})})
@@ -148,7 +148,7 @@ func TestLeavingWithoutANewConnection(t *testing.T) {
 		<-goOn
 		return hit(ctx, run)
 	})
-	s, err := scheduler.New(scheduler.Config{DatabaseURL: db.URL, ReplicaID: "leaver", Registry: registry, ShutdownTimeout: time.Minute, Logger: discard()})
+	s, err := scheduler.New(scheduler.Config{DatabaseURL: testdb.ServeURL(db.URL), ReplicaID: "leaver", Registry: registry, ShutdownTimeout: time.Minute, Logger: discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -18,11 +18,14 @@ func TestMain(m *testing.M) {
 	os.Exit(testdb.Main(m))
 }
 
-// migrated is a database with the scheduler's schema, and the tables that the
-// test jobs work on.
+// migrated is a database with the scheduler's schema and its roles, and the tables that
+// the test jobs work on. Replicas run as the role that "scheduler roles" makes for them.
 var migrated = testdb.Template("migrated", func(ctx context.Context, url string) error {
 	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: discard()}); err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	if err := testdb.MakeRoles(ctx, url, scheduler.SchemaDefault); err != nil {
+		return err
 	}
 	return execute(ctx, url, testTables)
 })

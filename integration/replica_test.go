@@ -191,7 +191,7 @@ type replica struct {
 func startReplica(t *testing.T, db *testdb.DB, id string) *replica {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), replicaEnv+"="+db.URL, replicaIDEnv+"="+id, "GOCOVERDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), replicaEnv+"="+testdb.ServeURL(db.URL), replicaIDEnv+"="+id, "GOCOVERDIR="+t.TempDir())
 	return startProcess(t, cmd, id)
 }
 
@@ -252,7 +252,7 @@ func (r *replica) stop(t *testing.T) {
 }
 
 // runScheduler runs a replica within the test, until the returned function is
-// called or the test ends.
+// called or the test ends. Unless it is to migrate, it runs as the replicas' role.
 func runScheduler(t *testing.T, config scheduler.Config) (stop func()) {
 	t.Helper()
 	if config.Registry == nil {
@@ -263,6 +263,9 @@ func runScheduler(t *testing.T, config scheduler.Config) (stop func()) {
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.NewTextHandler(logWriter{t}, nil))
+	}
+	if !config.Migrate {
+		config.DatabaseURL, config.LeaderDatabaseURL = testdb.ServeURL(config.DatabaseURL), testdb.ServeURL(config.LeaderDatabaseURL)
 	}
 	s, err := scheduler.New(config)
 	if err != nil {

@@ -24,7 +24,10 @@ import (
 // cleaning is a database with the platform's tables and the scheduler's, and what is
 // needed to drive a cleanup job in it as a worker would, without River.
 type cleaning struct {
+	// pool is the superuser's; work is that of the role of replicas, in which jobs do what
+	// they do: nil where no roles were made.
 	pool   *pgxpool.Pool
+	work   *pgxpool.Pool
 	schema string
 	sent   *sentStatements
 }
@@ -75,7 +78,11 @@ func preparePlatform(scale int) func(ctx context.Context, url string) error {
 			return err
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
-		if err := platform.Create(ctx, conn); err != nil || scale == 0 {
+		if err := platform.Create(ctx, conn); err != nil {
+			return err
+		}
+		// After the tables: the roles have on them what the script gives.
+		if err := testdb.MakeRoles(ctx, url, scheduler.SchemaDefault); err != nil || scale == 0 {
 			return err
 		}
 		return platform.Seed(ctx, conn, scale)
@@ -98,7 +105,29 @@ func openCleaning(t *testing.T, url string) *cleaning {
 	c.pool, err = pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(c.pool.Close)
+	if config, err = pgxpool.ParseConfig(testdb.ServeURL(url)); err == nil && config.ConnConfig.User != c.pool.Config().ConnConfig.User {
+		config.ConnConfig.Tracer = c.sent
+		config.MaxConns = 12
+		c.work, err = pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		t.Cleanup(c.work.Close)
+	}
+	require.NoError(t, err)
 	return c
+}
+
+// worker is the pool that runs work in.
+func (c *cleaning) worker() *pgxpool.Pool {
+	if c.work != nil {
+		return c.work
+	}
+	return c.pool
+}
+
+// reset ends the connections of both pools when they are given back.
+func (c *cleaning) reset() {
+	c.pool.Reset()
+	c.worker().Reset()
 }
 
 func (c *cleaning) exec(t *testing.T, sql string, args ...any) {
@@ -161,7 +190,7 @@ func (r *ledgerRun) start(ctx context.Context) (jobs.Batches, error) {
 	run := &jobs.Run{
 		ID: r.id, Job: r.job.Definition().Name, Trigger: jobs.TriggerManual, Attempt: r.attempt, MaxAttempts: 1000,
 		DryRun: r.dryRun, Parameters: parameters, Logger: slog.New(slog.DiscardHandler), Schema: r.c.schema,
-		Cursor: r.cursor, Done: r.targets, Beginner: r.c.pool,
+		Cursor: r.cursor, Done: r.targets, Beginner: r.c.worker(),
 	}
 	run.ProgressFunc = func(_ context.Context, p jobs.Progress) {
 		select {
@@ -188,7 +217,7 @@ func (r *ledgerRun) next(ctx context.Context, batches jobs.Batches, in func(tx p
 }
 
 func (r *ledgerRun) nextPrepared(ctx context.Context, batches jobs.Batches, in func(tx pgx.Tx, batch *jobs.Batch) error) (bool, error) {
-	tx, err := r.c.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	tx, err := r.c.worker().BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return false, err
 	}

@@ -19,7 +19,7 @@ func (c *cleaning) explain(t *testing.T, job *retention.Job) map[string]retentio
 	require.NoError(t, err)
 	list, err := job.ExplainOn(t.Context(), &jobs.Run{
 		Job: job.Definition().Name, Now: fetchNow(t, c), Parameters: parameters, Schema: c.schema,
-		Logger: slog.New(slog.DiscardHandler), Beginner: c.pool,
+		Logger: slog.New(slog.DiscardHandler), Beginner: c.worker(),
 	})
 	require.NoError(t, err)
 	byTarget := make(map[string]retention.Explanation, len(list))

@@ -89,7 +89,7 @@ func (k *killer) work(t *testing.T, r *ledgerRun) {
 		if k.reload(t, r) {
 			return
 		}
-		k.c.pool.Reset()
+		k.c.reset()
 		k.attempt(t, r)
 	}
 }
@@ -184,7 +184,7 @@ func TestCleanupKilledAHundredTimes(t *testing.T) {
 				k.work(t, r)
 				maps.Copy(ledger, rowsOf(r.targets))
 			}
-			c.pool.Reset()
+			c.reset()
 			require.Equal(t, expected, ledger)
 			c.requireSeedCleaned(t)
 			require.Equal(t, kept, c.keptRows(t))
@@ -281,7 +281,7 @@ func TestCleanupOnAServerThatIsKilled(t *testing.T) {
 				break
 			}
 			server.Kill(t)
-			c.pool.Reset()
+			c.reset()
 			server.Start(t)
 		}
 	}

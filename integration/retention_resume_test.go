@@ -107,7 +107,7 @@ func TestCleanupFindsItsCandidatesAgainAfterACrash(t *testing.T) {
 		_, err = r.next(t.Context(), batches, nil)
 		require.NoError(t, err)
 	}
-	c.pool.Reset()
+	c.reset()
 	server.Kill(t)
 	server.Start(t)
 	require.Zero(t, c.count(t, "scheduler.retention_candidates"), "the crash has emptied the table")

@@ -53,7 +53,7 @@ func TestShutdownAtABatchsEnd(t *testing.T) {
 	in := make(chan int, 100)
 	registry := testRegistry()
 	require.NoError(t, registry.Add(slowBatches{in}))
-	s, err := scheduler.New(scheduler.Config{DatabaseURL: db.URL, Registry: registry, ShutdownTimeout: 100 * time.Millisecond, Logger: discard()})
+	s, err := scheduler.New(scheduler.Config{DatabaseURL: testdb.ServeURL(db.URL), Registry: registry, ShutdownTimeout: 100 * time.Millisecond, Logger: discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -76,7 +76,7 @@ func TestShutdownAtABatchsEnd(t *testing.T) {
 func TestShutdownWithNothingLeft(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)
-	s, err := scheduler.New(scheduler.Config{DatabaseURL: db.URL, Registry: testRegistry(), Logger: discard()})
+	s, err := scheduler.New(scheduler.Config{DatabaseURL: testdb.ServeURL(db.URL), Registry: testRegistry(), Logger: discard()})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

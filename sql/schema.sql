@@ -30,3 +30,55 @@ SELECT coalesce(max(version), 0)::integer FROM scheduler.river_migration WHERE l
 -- Asked again until it is granted: a wait in Postgres would hold a snapshot
 -- while the other replica migrates.
 SELECT pg_try_advisory_lock(7235004, ('x' || substr(md5('systempromptio/scheduler:' || @schema), 1, 8))::bit(32)::integer)
+
+-- name: granted_roles
+SELECT g.role_name::text AS role_name, g.kind
+FROM scheduler.role_grants g JOIN pg_roles r ON r.rolname = g.role_name
+ORDER BY g.role_name, g.kind
+
+-- name: may_migrate
+-- Superusers are members of every role.
+SELECT current_user::text AS role,
+       coalesce(pg_get_userbyid(o.owner)::text, '') AS owner,
+       CASE WHEN o.has_tables THEN pg_has_role(o.owner, 'USAGE')
+            WHEN o.namespace IS NOT NULL THEN has_schema_privilege(o.namespace, 'CREATE')
+            ELSE has_database_privilege(current_database(), 'CREATE') END AS may
+FROM (SELECT true) one
+LEFT JOIN LATERAL (
+    SELECT n.oid AS namespace, coalesce(c.relowner, n.nspowner) AS owner, c.oid IS NOT NULL AS has_tables
+    FROM pg_namespace n
+    LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('river_migration', 'schema_migrations') AND c.relkind = 'r'
+    WHERE n.nspname = @schema::text
+    ORDER BY c.relname LIMIT 1
+) o ON true
+
+-- name: missing_privileges
+-- What the leader and the workers cannot do without, as roles/serve.sql grants it; what
+-- people read and steer by is not asked for. The names are looked up in the catalog,
+-- which needs no privilege on the schema.
+SELECT p.privilege, @schema::text || '.' || p.object AS object
+FROM (VALUES
+    ('SELECT', 'job_definitions'), ('INSERT', 'job_definitions'), ('UPDATE', 'job_definitions'),
+    ('SELECT', 'scheduler_state'), ('INSERT', 'scheduler_state'), ('UPDATE', 'scheduler_state'),
+    ('SELECT', 'job_runs'), ('INSERT', 'job_runs'), ('UPDATE', 'job_runs'), ('DELETE', 'job_runs'),
+    ('SELECT', 'undecided_spans'), ('INSERT', 'undecided_spans'), ('UPDATE', 'undecided_spans'), ('DELETE', 'undecided_spans'),
+    ('SELECT', 'retention_candidates'), ('INSERT', 'retention_candidates'), ('UPDATE', 'retention_candidates'), ('DELETE', 'retention_candidates'),
+    ('SELECT', 'river_job'), ('INSERT', 'river_job'), ('UPDATE', 'river_job'), ('DELETE', 'river_job'),
+    ('SELECT', 'river_queue'), ('INSERT', 'river_queue'), ('UPDATE', 'river_queue'), ('DELETE', 'river_queue'),
+    ('SELECT', 'leadership'), ('UPDATE', 'leadership'),
+    ('SELECT', 'backfill_requests'), ('UPDATE', 'backfill_requests'),
+    ('INSERT', 'archived_rows'),
+    ('SELECT', 'leader'), ('SELECT', 'replicas')
+) AS p (privilege, object)
+JOIN pg_class c ON c.relname = p.object AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = @schema::text)
+WHERE NOT has_table_privilege(c.oid, p.privilege)
+UNION ALL
+SELECT 'EXECUTE', @schema::text || '.' || p.proname || '()'
+FROM pg_proc p
+WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = @schema::text)
+  AND p.proname IN ('lock_key', 'schedule_in_force', 'timezone_in_force', 'wait_for_leader_lock', 'join_fleet', 'wake_leader', 'check_policies', 'check_parameters')
+  AND NOT has_function_privilege(p.oid, 'EXECUTE')
+UNION ALL
+SELECT 'USAGE', 'schema ' || n.nspname
+FROM pg_namespace n
+WHERE n.nspname = @schema::text AND NOT has_schema_privilege(n.oid, 'USAGE')

@@ -114,7 +114,7 @@ func (e *partialError) Unwrap() error { return e.err }
 // isRefused says whether an error is about something that somebody must change.
 func isRefused(err error) bool {
 	for _, sentinel := range []error{
-		scheduler.ErrSchema, scheduler.ErrStandby, scheduler.ErrPooled, scheduler.ErrUnsupportedServer,
+		scheduler.ErrSchema, scheduler.ErrPrivilege, scheduler.ErrStandby, scheduler.ErrPooled, scheduler.ErrUnsupportedServer,
 		scheduler.ErrJobNotRunnable, scheduler.ErrBadArgument, scheduler.ErrRunNotFound, scheduler.ErrBackfillNotFound,
 		jobs.ErrUnknownJob, jobs.ErrInvalidParameter, jobs.ErrInvalidSchedule,
 		devdb.ErrInUse, devdb.ErrNoPostgres,
@@ -141,7 +141,7 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // a table that nobo
 	"28000": "check the user: --database-url, DATABASE_URL or PGUSER",                                     // invalid_authorization_specification
 	"28P01": "check the user and the password: --database-url, DATABASE_URL, or PGUSER and PGPASSWORD",    // invalid_password
 	"3D000": "create the database, or name another: --database-url, DATABASE_URL or PGDATABASE",           // invalid_catalog_name
-	"42501": "give the user the privilege, or connect as another",                                         // insufficient_privilege
+	"42501": "give the user the privilege (scheduler roles writes the SQL), or connect as another",        // insufficient_privilege
 	"25006": "connect to the primary, for example with several hosts and target_session_attrs=read-write", // read_only_sql_transaction
 }
 
@@ -181,7 +181,8 @@ func message(err error) string {
 	case hasAnswer && server.Hint != "" && !strings.Contains(text, server.Hint):
 		text += ". " + server.Hint
 	}
-	if hasAnswer && refusals[server.Code] != "" {
+	// What a client says of privileges holds the fix already.
+	if hasAnswer && refusals[server.Code] != "" && !errors.Is(err, scheduler.ErrPrivilege) {
 		text = strings.TrimSuffix(text, ".") + "; " + refusals[server.Code]
 	}
 	return oneLine(text)

@@ -89,7 +89,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 
 	out.Reset()
 	writeError(&out, fmt.Errorf("read: %w", &pgconn.PgError{Message: "permission denied for schema scheduler", Code: "42501", Severity: "ERROR", Hint: "Ask."}))
-	require.Equal(t, "scheduler: read: ERROR: permission denied for schema scheduler (SQLSTATE 42501). Ask; give the user the privilege, or connect as another\n", out.String())
+	require.Equal(t, "scheduler: read: ERROR: permission denied for schema scheduler (SQLSTATE 42501). Ask; give the user the privilege (scheduler roles writes the SQL), or connect as another\n", out.String())
 }
 
 func TestShellQuote(t *testing.T) {
