@@ -160,6 +160,8 @@ func Fields() []Field {
 type JobField struct {
 	// Name is the key.
 	Name string
+	// Usage is one line for people.
+	Usage string
 
 	// target points to the field's place; nil for parameters, which are a map.
 	target func(*scheduler.JobConfig) any
@@ -168,19 +170,19 @@ type JobField struct {
 // JobFields lists the keys of an entry of jobs.
 func JobFields() []JobField {
 	return []JobField{
-		{Name: "name", target: func(j *scheduler.JobConfig) any { return &j.Name }},
-		{Name: "enabled", target: func(j *scheduler.JobConfig) any { return &j.Enabled }},
-		{Name: "schedule", target: func(j *scheduler.JobConfig) any { return &j.Schedule }},
-		{Name: "timezone", target: func(j *scheduler.JobConfig) any { return &j.TimeZone }},
-		{Name: "parameters"},
-		{Name: "overlap", target: func(j *scheduler.JobConfig) any { return &j.Overlap }},
-		{Name: "catch_up", target: func(j *scheduler.JobConfig) any { return &j.CatchUp }},
-		{Name: "catch_up_limit", target: func(j *scheduler.JobConfig) any { return &j.CatchUpLimit }},
-		{Name: "catch_up_max_age", target: func(j *scheduler.JobConfig) any { return &j.CatchUpMaxAge }},
-		{Name: "timeout", target: func(j *scheduler.JobConfig) any { return &j.Timeout }},
-		{Name: "max_attempts", target: func(j *scheduler.JobConfig) any { return &j.MaxAttempts }},
-		{Name: "dry_run", target: func(j *scheduler.JobConfig) any { return &j.DryRun }},
-		{Name: "dry_run_for", target: func(j *scheduler.JobConfig) any { return (*durationOrOff)(&j.DryRunFor) }},
+		{Name: "name", Usage: "the job's name; required", target: func(j *scheduler.JobConfig) any { return &j.Name }},
+		{Name: "enabled", Usage: "false takes the job off the schedule", target: func(j *scheduler.JobConfig) any { return &j.Enabled }},
+		{Name: "schedule", Usage: "cron text: five fields, six with seconds first, or a name such as @daily", target: func(j *scheduler.JobConfig) any { return &j.Schedule }},
+		{Name: "timezone", Usage: "IANA time zone in which the schedule is read", target: func(j *scheduler.JobConfig) any { return &j.TimeZone }},
+		{Name: "parameters", Usage: "values by name; `scheduler job NAME` lists them"},
+		{Name: "overlap", Usage: "what becomes of a run whose predecessor has not ended: skip, queue or allow", target: func(j *scheduler.JobConfig) any { return &j.Overlap }},
+		{Name: "catch_up", Usage: "what becomes of missed ticks: latest, all or none", target: func(j *scheduler.JobConfig) any { return &j.CatchUp }},
+		{Name: "catch_up_limit", Usage: "how many missed ticks are made up for at most", target: func(j *scheduler.JobConfig) any { return &j.CatchUpLimit }},
+		{Name: "catch_up_max_age", Usage: "the age beyond which a missed tick is not made up for", target: func(j *scheduler.JobConfig) any { return &j.CatchUpMaxAge }},
+		{Name: "timeout", Usage: "how long an attempt may take", target: func(j *scheduler.JobConfig) any { return &j.Timeout }},
+		{Name: "max_attempts", Usage: "how many attempts a run has, 1 to 32767", target: func(j *scheduler.JobConfig) any { return &j.MaxAttempts }},
+		{Name: "dry_run", Usage: "true: scheduled runs report and change nothing", target: func(j *scheduler.JobConfig) any { return &j.DryRun }},
+		{Name: "dry_run_for", Usage: "the job's scheduled runs are dry runs for so long after it was first declared with it; 0s for none", target: func(j *scheduler.JobConfig) any { return (*durationOrOff)(&j.DryRunFor) }},
 	}
 }
 
