@@ -39,7 +39,7 @@ help: ## List the targets
 
 .PHONY: run
 run: build ## Start everything for trying it out: make run ARGS='...'
-	@exec ./bin/scheduler dev $(ARGS)
+	@exec ./bin/scheduler dev --listen 0 $(ARGS)
 
 .PHONY: build
 build: need/go ## Build bin/scheduler

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
 	"github.com/systempromptio/scheduler/internal/devdb"
+	"github.com/systempromptio/scheduler/internal/web"
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -45,9 +47,10 @@ scheduler's schema, and every job starts in dry run, whatever the configuration 
 unless --dry-run=false is given. It refuses to join a fleet that is running there.
 
 With --replicas 3 it starts three processes: kill the one that leads, and watch
-another take over.`,
+another take over. With --listen 8080, the first one serves HTTP there, the others on
+the ports after it.`,
 		Example: `  scheduler dev
-  scheduler dev --replicas 3
+  scheduler dev --replicas 3 --listen 8080
   DATABASE_URL=postgres://localhost/platform scheduler dev --schema scheduler_dev`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -286,8 +289,12 @@ func (d *development) bootstrapJobs() []string {
 func (d *development) startFleet(ctx context.Context, bootstrap []string) (*fleet, error) {
 	f := &fleet{ended: make(chan *replica, d.replicas)}
 	out := &lines{w: d.stderr}
+	listens, err := d.listens()
+	if err != nil {
+		return f, err
+	}
 	for i := 1; i <= d.replicas; i++ {
-		r, err := f.start(ctx, fmt.Sprintf("r%d", i), d.serveArgs(bootstrap), d.serveEnviron(), out)
+		r, err := f.start(ctx, fmt.Sprintf("r%d", i), append(d.serveArgs(bootstrap), listens[i-1]...), d.serveEnviron(), out)
 		if err != nil {
 			return f, err
 		}
@@ -305,7 +312,7 @@ func (d *development) serveArgs(bootstrap []string) []string {
 	}
 	for _, field := range config.Fields() {
 		switch field.Name {
-		case "database_url", "bootstrap_jobs":
+		case "database_url", "bootstrap_jobs", "listen", "http_token":
 		case "leader_database_url":
 			if d.settings.Scheduler.LeaderDatabaseURL == "" {
 				args = append(args, "--leader-database-url=")
@@ -321,20 +328,44 @@ func (d *development) serveArgs(bootstrap []string) []string {
 	return args
 }
 
-// serveEnviron is the environment of a replica, with the database in it.
+// listens are the arguments that say where each replica serves HTTP: the first one
+// where it was asked for, the others on the ports after it. Where nobody has set a
+// secret, one is made and shown.
+func (d *development) listens() ([][]string, error) {
+	list := make([][]string, d.replicas)
+	if d.settings.HTTP.Listen == "" {
+		return list, nil
+	}
+	addresses, err := web.Addresses(d.settings.HTTP.Listen, d.replicas)
+	if err != nil {
+		return nil, err
+	}
+	for i, address := range addresses {
+		list[i] = []string{"--listen=" + address}
+	}
+	if d.settings.HTTP.Token == "" && d.settings.HTTP.BasicAuth == "" {
+		d.settings.HTTP.Token = strings.ToLower(rand.Text())
+		d.out.printf("Pages are at the addresses that the log says. To change something there: any user, and the password %s", d.settings.HTTP.Token)
+	}
+	return list, nil
+}
+
+// serveEnviron is the environment of a replica, with the database and the secret of its
+// HTTP surface in it.
 func (d *development) serveEnviron() []string {
-	urls := map[string]string{
+	values := map[string]string{
+		"SCHEDULER_HTTP_TOKEN":          d.settings.HTTP.Token,
 		"SCHEDULER_DATABASE_URL":        d.settings.Scheduler.DatabaseURL,
 		"SCHEDULER_LEADER_DATABASE_URL": d.settings.Scheduler.LeaderDatabaseURL,
 	}
 	var environ []string
 	for _, variable := range d.environ {
 		name, _, _ := strings.Cut(variable, "=")
-		if _, ok := urls[name]; !ok {
+		if _, ok := values[name]; !ok {
 			environ = append(environ, variable)
 		}
 	}
-	for name, value := range urls {
+	for name, value := range values {
 		environ = append(environ, name+"="+value)
 	}
 	return environ

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -109,6 +110,28 @@ func (c Config) Validate() error {
 		refuse("listen", "%q can be reached from other machines: set http_token or http_basic_auth, or listen on 127.0.0.1", c.Listen)
 	}
 	return errors.Join(errs...)
+}
+
+// Addresses lists n addresses: listen, and those on the ports after it. Port 0 is any
+// that is free, for all of them.
+func Addresses(listen string, n int) ([]string, error) {
+	listen = Config{Listen: listen}.withDefaults().Listen
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, &scheduler.ConfigError{Field: "listen", Err: err}
+	}
+	first, err := net.LookupPort("tcp", port)
+	if err != nil || first+n-1 > 65535 {
+		return nil, &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf("%q leaves no port for each of %d replicas", listen, n)}
+	}
+	list := make([]string, 0, n)
+	for i := range n {
+		if first > 0 {
+			port = strconv.Itoa(first + i)
+		}
+		list = append(list, net.JoinHostPort(host, port))
+	}
+	return list, nil
 }
 
 // isLoopback says whether a host, as somebody listens on it or names it, is this
