@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
@@ -109,6 +111,16 @@ type Config struct {
 
 	// App is handed to the jobs; see jobs.App. Optional.
 	App any
+
+	// Metrics is where the replica's metrics are registered while [Scheduler.Run] runs:
+	// docs/reference/metrics.md lists them. Two schedulers need two, or one that is
+	// wrapped with a label of each. Nil means no metrics; nothing reaches for
+	// prometheus.DefaultRegisterer.
+	Metrics prometheus.Registerer
+
+	// Version is what the metrics call the program's version. Empty means that of the
+	// program's main module, as Go's build information has it.
+	Version string
 
 	// Logger receives the scheduler's log. Nil means slog.Default().
 	Logger *slog.Logger
@@ -207,6 +219,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReplicaID == "" {
 		c.ReplicaID = newReplicaID()
+	}
+	if c.Version == "" {
+		c.Version = "unknown"
+		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+			c.Version = info.Main.Version
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -50,11 +50,16 @@ func (s *Scheduler) Config() Config { return s.config.withDefaults() }
 //
 // The errors before anything was changed: [ErrStandby], [ErrSchema], [ErrPooled],
 // [ErrUnsupportedServer], or the server's refusal (a *pgconn.PgError), such as a
-// wrong password.
+// wrong password; and a [*ConfigError] if Config.Metrics has another replica's metrics.
 func (s *Scheduler) Run(ctx context.Context) error {
 	start := time.Now()
+	m, err := s.registerMetrics()
+	if err != nil {
+		return err
+	}
+	defer m.Close()
 	leaderSource := s.source(cmp.Or(s.config.LeaderDatabaseURL, s.config.DatabaseURL))
-	watch := worker.NewWatch(s.config.Logger)
+	watch := worker.NewWatch(s.config.Logger, m)
 	pool, pollOnly, err := s.open(ctx, leaderSource, watch)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -66,7 +71,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 
 	ticks, err := periodic.New(periodic.Config{
 		Statements: s.statements, Declarations: s.config.declarations(), BootstrapJobs: s.config.BootstrapJobs,
-		Disabled: s.config.Disabled, Logger: s.config.Logger,
+		Disabled: s.config.Disabled, Metrics: m, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			pool.Reset()
 			watch.Moved()
 		},
-		Logger: s.config.Logger,
+		Metrics: m, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err
@@ -87,19 +92,19 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	work, err := worker.New(worker.Config{
 		Pool: pool, Statements: s.statements, Registry: s.config.Registry, ReplicaID: s.config.ReplicaID,
 		Presence: elector.Presence(), Watch: watch, MaxWorkers: s.config.MaxWorkers, ShutdownTimeout: s.config.ShutdownTimeout,
-		PollOnly: pollOnly, App: s.config.App, Logger: s.config.Logger,
+		PollOnly: pollOnly, App: s.config.App, Metrics: m, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err
 	}
 	s.config.Logger.InfoContext(ctx, "ready", slog.String("replica", s.config.ReplicaID), slog.String("schema", s.config.Schema),
 		slog.Int("jobs", len(s.config.Registry.List())), slog.Duration("after", time.Since(start)))
-	return s.run(ctx, elector, ticks, work)
+	return s.run(ctx, elector, ticks, work, &sampler{pool: pool, statements: s.statements, metrics: m, logger: s.config.Logger})
 }
 
 // run joins what a replica consists of. Leaving has an order: leadership first,
 // and the presence lock last, since losing it hands the runs to others.
-func (s *Scheduler) run(ctx context.Context, elector *leader.Elector, ticks *periodic.Service, work *worker.Service) error {
+func (s *Scheduler) run(ctx context.Context, elector *leader.Elector, ticks *periodic.Service, work *worker.Service, samples *sampler) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	workCtx, endWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer endWork()
@@ -114,6 +119,10 @@ func (s *Scheduler) run(ctx context.Context, elector *leader.Elector, ticks *per
 		elector.Run(groupCtx, ticks.Lead)
 		endWork()
 		elector.HoldPresence(presenceCtx)
+		return nil
+	})
+	group.Go(func() error {
+		samples.run(presenceCtx)
 		return nil
 	})
 	return group.Wait()

@@ -205,7 +205,9 @@ func (s *Statements) DecideBackfill(ctx context.Context, tx pgx.Tx, id, leftOut,
 // RunState is what an attempt starts from.
 type RunState struct {
 	Details []byte
-	Now     time.Time
+	// StartedAt is when the run's first attempt began.
+	StartedAt time.Time
+	Now       time.Time
 }
 
 // RunState reads a run's details for an attempt; nil if the attempt is lost.

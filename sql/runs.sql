@@ -109,7 +109,7 @@ SET status = @status, reason = @reason, error = @error, leader_epoch = @leader_e
 WHERE id = @id
 
 -- name: run_state
-SELECT r.details, clock_timestamp() AS now
+SELECT r.details, coalesce(r.started_at, clock_timestamp()) AS started_at, clock_timestamp() AS now
 FROM scheduler.job_runs r
 JOIN scheduler.river_job j ON j.id = @river_job_id
 WHERE r.id = @run_id AND j.state = 'running' AND j.attempt = @attempt

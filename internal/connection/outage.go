@@ -27,8 +27,8 @@ type Outage struct {
 	times int
 }
 
-// Lost tells of a loss, or of another try that failed.
-func (o *Outage) Lost(ctx context.Context, err error) {
+// Lost tells of a loss, or of another try that failed. It returns true for the first.
+func (o *Outage) Lost(ctx context.Context, err error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.last, o.well = time.Now(), time.Time{}
@@ -37,6 +37,7 @@ func (o *Outage) Lost(ctx context.Context, err error) {
 		o.began = o.last
 		o.Logger.WarnContext(ctx, o.LostText, slog.Any("error", err)) //nolint:sloglint // one of two
 	}
+	return o.times == 1
 }
 
 // Well tells that it is there. It returns true when an outage is over by that.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/systempromptio/scheduler/internal/connection"
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/sql"
 )
 
@@ -53,6 +54,9 @@ type Config struct {
 	// the primary any more. Nil does nothing.
 	LostFunc func()
 
+	// Metrics is told of terms, and of the lock session. Nil is told nothing.
+	Metrics *metrics.Metrics
+
 	// Logger is required.
 	Logger *slog.Logger
 }
@@ -96,7 +100,7 @@ func New(config Config) (*Elector, error) {
 	if err := CheckReplicaID(config.ReplicaID); err != nil {
 		return nil, fmt.Errorf("leader: %w", err)
 	}
-	return &Elector{config: config, presence: newPresence(), outage: &connection.Outage{
+	return &Elector{config: config, presence: newPresence(config.Metrics), outage: &connection.Outage{
 		Logger:   config.Logger,
 		LostText: "the lock session is lost; runs of this replica are interrupted, connecting again until it is back",
 		BackText: "the lock session is back",
@@ -127,6 +131,7 @@ func (e *Elector) HoldPresence(ctx context.Context) {
 			return
 		}
 		e.presence.lost()
+		e.config.Metrics.Lost(metrics.ConnectionLock)
 		e.outage.Lost(ctx, err)
 	}
 	e.keepSession(ctx, e.hold)
@@ -150,6 +155,9 @@ func (e *Elector) keepSession(ctx context.Context, use func(ctx context.Context,
 			}
 			e.presence.lost()
 			s.close(ctx)
+			if ctx.Err() == nil {
+				e.config.Metrics.Lost(metrics.ConnectionLock)
+			}
 			if time.Since(began) > connection.Quiet {
 				backoff.Reset()
 			}
@@ -274,6 +282,8 @@ func (e *Elector) leadTerm(ctx context.Context, s *session, lead LeadFunc) error
 	}
 	termCtx, endTerm := context.WithCancel(ctx)
 	defer endTerm()
+	e.config.Metrics.TermBegan(term.Number)
+	defer e.config.Metrics.TermEnded()
 	e.config.Logger.InfoContext(ctx, "leading", slog.Int64("term", term.Number))
 	err := lead(termCtx, term)
 	if ctx.Err() != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/systempromptio/scheduler/internal/metrics"
 )
 
 // ErrPresenceLost is the cause with which the context of [Presence.Held] ends:
@@ -20,10 +22,11 @@ type Presence struct {
 	cancel context.CancelCauseFunc
 	// regained is closed when a lock that was lost is held again.
 	regained chan struct{}
+	metrics  *metrics.Metrics
 }
 
-func newPresence() *Presence {
-	return &Presence{regained: make(chan struct{})}
+func newPresence(m *metrics.Metrics) *Presence {
+	return &Presence{regained: make(chan struct{}), metrics: m}
 }
 
 // Held waits until the lock is held and returns a context that ends, with the
@@ -52,6 +55,7 @@ func (p *Presence) gained(ctx context.Context) {
 	if p.ctx == nil || p.ctx.Err() != nil {
 		p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		close(p.regained)
+		p.metrics.Present(true)
 	}
 }
 
@@ -61,5 +65,6 @@ func (p *Presence) lost() {
 	if p.ctx != nil && p.ctx.Err() == nil {
 		p.cancel(ErrPresenceLost)
 		p.regained = make(chan struct{})
+		p.metrics.Present(false)
 	}
 }

@@ -22,7 +22,7 @@ type Static struct {
 
 // Presence is always held.
 func (*Static) Presence() *Presence {
-	p := newPresence()
+	p := newPresence(nil)
 	p.gained(context.Background()) //nolint:forbidigo // it never ends
 	return p
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -28,6 +29,7 @@ const decideTime = time.Second
 
 // decideRuns decides a chunk of what a statement reads, oldest first.
 func (l *lead) decideRuns(ctx context.Context, read func(ctx context.Context, tx pgx.Tx, limit int) ([]sql.RequestedRun, error)) (decided bool, err error) {
+	l.decided = nil
 	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		runs, err := read(ctx, tx, chunk)
 		if err != nil {
@@ -48,9 +50,12 @@ func (l *lead) decideRuns(ctx context.Context, read func(ctx context.Context, tx
 				break
 			}
 		}
-		decided = c.decided > 0
+		decided = c.runs > 0
 		return c.insert(ctx, tx, c.inserts)
 	})
+	if err == nil {
+		l.config.Metrics.RequestsDecided(l.decided)
+	}
 	return decided && err == nil, err
 }
 
@@ -63,7 +68,8 @@ type caller struct {
 	// newest is, of each job, the newest run that was asked for.
 	newest  map[string]int64
 	inserts []river.InsertManyParams
-	decided int
+	// runs is the number of those that were decided.
+	runs int
 }
 
 // job reads a run's job, once.
@@ -82,7 +88,7 @@ func (c *caller) job(ctx context.Context, tx pgx.Tx, name string) (*sql.DueJob, 
 // it is, since its turn has not come.
 func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) error {
 	refuse := func(status jobs.Status, reason, errorText string) error {
-		c.decided++
+		c.count(run, string(status), reason)
 		return c.config.Statements.RefuseRun(ctx, tx, c.term.Number, run.ID, string(status), reason, errorText)
 	}
 	if c.config.Disabled {
@@ -122,15 +128,21 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 	case at == placeLine && waits:
 		return nil
 	case at == placeLine:
-		c.decided++
+		c.count(run, metrics.OutcomeWaiting, ReasonQueued)
 		job.Queued = true
 		return c.config.Statements.PutInLine(ctx, tx, []int64{run.ID})
 	}
 	return c.accept(ctx, tx, run, job, parameters)
 }
 
+// count counts a decision, and keeps it for the metrics.
+func (c *caller) count(run sql.RequestedRun, outcome, reason string) {
+	c.runs++
+	c.decided = append(c.decided, metrics.Decided{Job: run.JobName, Tick: run.Tick, Trigger: run.Trigger, Outcome: outcome, Reason: reason})
+}
+
 func (c *caller) accept(ctx context.Context, tx pgx.Tx, run sql.RequestedRun, job *sql.DueJob, parameters []byte) error {
-	c.decided++
+	c.count(run, metrics.OutcomeEnqueued, "")
 	job.Unfinished = true
 	if run.Reason == ReasonQueued && jobs.Overlap(job.Overlap) == jobs.OverlapCancel {
 		if err := c.config.Statements.MarkStopped(ctx, tx, run.ID); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
 	"github.com/systempromptio/scheduler/sql"
@@ -65,7 +66,7 @@ type decision struct {
 // decideDue decides the ticks of the jobs that have been due for longest, a chunk of
 // them: between two chunks the leader beats, and looks after everything else.
 func (l *lead) decideDue(ctx context.Context) (decided bool, err error) {
-	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = l.ticksTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		due, err := l.config.Statements.DueJobs(ctx, tx, chunk)
 		if err != nil || len(due) == 0 {
 			return err
@@ -74,6 +75,26 @@ func (l *lead) decideDue(ctx context.Context) (decided bool, err error) {
 		return l.decideJobs(ctx, tx, due)
 	})
 	return decided && err == nil, err
+}
+
+// ticksTx runs a transaction that decides ticks, and tells the metrics when it has
+// committed.
+func (l *lead) ticksTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	l.decided = nil
+	err := l.term.Tx(ctx, fn)
+	if err == nil {
+		l.config.Metrics.TicksDecided(l.term.Now(), l.decided)
+	}
+	return err
+}
+
+// note keeps a decision about a tick for the metrics.
+func (l *lead) note(d sql.TickDecision, outcome string) {
+	tick := d.Tick
+	if d.LastMissedTick != nil {
+		tick = *d.LastMissedTick
+	}
+	l.decided = append(l.decided, metrics.Decided{Job: d.JobName, Tick: tick, Outcome: outcome, Reason: d.Reason, Count: d.MissedCount})
 }
 
 // decideJobs writes the ledger, inserts River's jobs and moves next_run on. What is
@@ -290,6 +311,14 @@ func (l *lead) writeDecisions(ctx context.Context, tx pgx.Tx, decisions []decisi
 			rest = append(rest, missedRow(d.JobName, nil, d.Reason, d.DryRun, count, first, last).TickDecision)
 		}
 	}
+	for _, d := range decided {
+		if d.Status != string(jobs.StatusPending) { // what becomes of it is not known yet
+			l.note(d.TickDecision, d.Status)
+		}
+	}
+	for _, d := range rest {
+		l.note(d, d.Status)
+	}
 	if len(rest) > 0 {
 		_, err = l.config.Statements.InsertTicks(ctx, tx, l.term.Number, rest)
 	}
@@ -332,12 +361,15 @@ func (l *lead) enqueueTicks(ctx context.Context, tx pgx.Tx, byName map[string]*s
 		case d.Status != string(jobs.StatusPending):
 		case still[d.JobName]:
 			inLine = append(inLine, d.id)
+			d.Reason = ReasonQueued
+			l.note(d.TickDecision, metrics.OutcomeWaiting)
 		default:
 			job := byName[d.JobName]
 			inserts = append(inserts, insertParams(*job, jobs.Args{
 				RunID: d.id, Tick: d.Tick, Trigger: jobs.TriggerSchedule, DryRun: job.DryRun, Parameters: d.Parameters,
 			}))
 			enqueued[d.JobName]++
+			l.note(d.TickDecision, metrics.OutcomeEnqueued)
 		}
 	}
 	if len(inLine) > 0 {

@@ -9,7 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivertype"
 
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/river/leader"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -135,10 +137,25 @@ func (l *lead) handBack(ctx context.Context, dead []string, overdue bool) error 
 		return err
 	}
 	for _, job := range handed {
+		l.config.Metrics.HandedBack(job.Kind, endedBy(job.State))
 		l.config.Logger.WarnContext(ctx, "a replica is gone, or does not know of a run; it was handed back",
 			slog.String("replica", job.ReplicaID), slog.String("job", job.Kind), slog.Int64("river_job_id", job.ID), slog.String("state", job.State))
 	}
 	return nil
+}
+
+// endedBy is how a run ended that was handed back into a state of River's; empty if it
+// goes on.
+func endedBy(state string) string {
+	switch rivertype.JobState(state) {
+	case rivertype.JobStateDiscarded:
+		return metrics.StatusFailed
+	case rivertype.JobStateCancelled:
+		return metrics.StatusCancelled
+	case rivertype.JobStateAvailable, rivertype.JobStateCompleted, rivertype.JobStatePending, rivertype.JobStateRetryable,
+		rivertype.JobStateRunning, rivertype.JobStateScheduled:
+	}
+	return ""
 }
 
 // promote makes retries and scheduled jobs available whose time has come.

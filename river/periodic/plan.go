@@ -16,7 +16,7 @@ import (
 // plan computes the next run of jobs that have none, and accounts for the ticks
 // that a change of a job has left undecided, a chunk of jobs at a time.
 func (l *lead) plan(ctx context.Context) (planned bool, err error) {
-	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = l.ticksTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		toPlan, err := l.config.Statements.JobsToPlan(ctx, tx, l.config.Disabled, chunk)
 		if err != nil || len(toPlan) == 0 {
 			return err

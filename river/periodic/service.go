@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
 	"github.com/systempromptio/scheduler/river/leader"
@@ -38,6 +39,9 @@ type Config struct {
 	// Disabled enqueues nothing, whatever is due or asked for. The zero value
 	// enqueues.
 	Disabled bool
+
+	// Metrics is told what is decided. Nil is told nothing.
+	Metrics *metrics.Metrics
 
 	// Logger is required.
 	Logger *slog.Logger
@@ -112,6 +116,8 @@ type lead struct {
 	nextPrune time.Duration
 	lastBeat  time.Duration
 	failing   bool
+	// decided is what the transaction under way has decided, for the metrics.
+	decided []metrics.Decided
 }
 
 // Lead does the leader's work until ctx ends or the term is lost. Errors that
@@ -121,7 +127,7 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 	l := &lead{Service: s, term: term, missing: make(map[string]time.Duration), nextPrune: pruneInterval}
 	pulse, err := l.first(ctx)
 	for ; ctx.Err() == nil; pulse, err = l.beat(ctx) {
-		acted := false
+		acted, declared := false, l.declared
 		if err == nil {
 			acted, err = l.act(ctx, pulse)
 		}
@@ -129,6 +135,12 @@ func (s *Service) Lead(ctx context.Context, term *leader.Term) error {
 			return err
 		}
 		l.say(ctx, err)
+		switch {
+		case err != nil:
+			l.config.Metrics.LeaderFailed()
+		case declared:
+			l.config.Metrics.Evaluated(len(pulse.Alive))
+		}
 		if acted && err == nil {
 			// What was done may have changed what is next.
 			continue

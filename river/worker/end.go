@@ -14,6 +14,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/systempromptio/scheduler/internal/connection"
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -72,7 +73,15 @@ func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
 		return ended, err
 	})
 	if settled && !ended {
-		return a.lost(ctx)
+		lost := a.lost(ctx)
+		if failure.Cancelled {
+			// Whoever did it has ended River's row already.
+			a.outcome = metrics.StatusCancelled
+		}
+		return lost
+	}
+	if settled {
+		a.outcome = outcomeOf(state, failure)
 	}
 	if failure.Blocked {
 		a.logger.WarnContext(ctx, "the run is blocked: a bound would be passed; it has ended before it changed anything",
@@ -82,6 +91,22 @@ func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
 	a.logger.ErrorContext(ctx, "the attempt failed", slog.String("error", failure.Error), slog.String("river_state", state),
 		slog.Duration("backoff", failure.Backoff), slog.String("trace", failure.Trace))
 	return unreported{failure.Error}
+}
+
+// outcomeOf is what the metrics call the end of an attempt that has failed.
+func outcomeOf(state string, failure sql.Failure) string {
+	switch rivertype.JobState(state) {
+	case rivertype.JobStateCancelled:
+		return metrics.StatusCancelled
+	case rivertype.JobStateDiscarded:
+		if failure.Blocked {
+			return metrics.StatusBlocked
+		}
+		return metrics.StatusFailed
+	case rivertype.JobStateAvailable, rivertype.JobStateCompleted, rivertype.JobStatePending, rivertype.JobStateRetryable,
+		rivertype.JobStateRunning, rivertype.JobStateScheduled:
+	}
+	return metrics.OutcomeRetrying
 }
 
 const (
@@ -128,6 +153,9 @@ func (a *attempt) giveBack(ctx context.Context, why sql.Interruption) error {
 	})
 	if settled && !ended {
 		return a.lost(ctx)
+	}
+	if settled {
+		a.outcome = metrics.OutcomeInterrupted
 	}
 	if a.leaving.Load() {
 		a.left.Add(1)

@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/systempromptio/scheduler/internal/connection"
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -88,6 +89,9 @@ type Config struct {
 
 	// App is handed to the jobs. Optional.
 	App any
+
+	// Metrics is told of runs. Nil is told nothing.
+	Metrics *metrics.Metrics
 
 	// Logger is required.
 	Logger *slog.Logger

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/systempromptio/scheduler/internal/connection"
+	"github.com/systempromptio/scheduler/internal/metrics"
 )
 
 type closedKey struct{}
@@ -17,16 +18,18 @@ type closedKey struct{}
 // Watch is a tracer for the connections of the pool. It notices when the database
 // goes away and comes back, for the log, and for what was in flight then.
 type Watch struct {
-	outage *connection.Outage
+	outage  *connection.Outage
+	metrics *metrics.Metrics
 
 	mu       sync.Mutex
 	lost     time.Time
 	relisten func()
 }
 
-// NewWatch makes a watch. It belongs into the pool's ConnConfig.Tracer.
-func NewWatch(logger *slog.Logger) *Watch {
-	return &Watch{outage: &connection.Outage{
+// NewWatch makes a watch. It belongs into the pool's ConnConfig.Tracer. The metrics are
+// told of losses; nil is told nothing.
+func NewWatch(logger *slog.Logger, m *metrics.Metrics) *Watch {
+	return &Watch{metrics: m, outage: &connection.Outage{
 		Logger:   logger,
 		LostText: "the workers have lost the database; trying again until it is back, interrupted runs go on from their last committed batch",
 		BackText: "the workers have the database back",
@@ -66,7 +69,9 @@ func (w *Watch) TraceConnectEnd(ctx context.Context, data pgx.TraceConnectEndDat
 }
 
 func (w *Watch) saw(ctx context.Context, err error) {
-	w.outage.Lost(ctx, err)
+	if w.outage.Lost(ctx, err) {
+		w.metrics.Lost(metrics.ConnectionWorkers)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lost = time.Now()

@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -55,6 +56,9 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 		a.id.AttemptedAt = *job.AttemptedAt
 	}
 	defer w.known.add(job.ID)()
+	a.metrics = w.config.Metrics.Work(job.Kind, w.Timeout(job))
+	a.outcome = metrics.OutcomeLost
+	defer func() { a.metrics.End(a.outcome) }()
 	// A replica that cannot prove that it is alive waits for it, so that River does
 	// not fetch the run again and again, but not until the leader takes the run
 	// away, which would count as an attempt.
@@ -74,6 +78,7 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	defer a.beside.end(ctx, a.logger)
 	trace, err := a.guarded(runCtx)
 	if err == nil {
+		a.outcome = metrics.StatusSuccess
 		return nil
 	}
 	return a.end(ctx, presence, err, trace)
@@ -126,7 +131,10 @@ type attempt struct {
 	riverJob *river.Job[jobs.Args]
 	id       sql.Attempt
 	logger   *slog.Logger
-	details  details
+	metrics  *metrics.Working
+	// outcome is how the attempt has ended, for the metrics.
+	outcome string
+	details details
 	// batchCtx ends later than that of the run: see gently.
 	batchCtx context.Context //nolint:containedctx // it is the attempt's
 	beside   besideTxs
@@ -170,6 +178,7 @@ func (a *attempt) work(ctx context.Context) error {
 	if err := json.Unmarshal(state.Details, &a.details); err != nil {
 		return fmt.Errorf("read the details of run %d: %w", a.id.RunID, err)
 	}
+	a.started(state)
 	if a.details.Targets == nil {
 		a.details.Targets = jobs.Targets{}
 	}
@@ -205,10 +214,29 @@ func (a *attempt) work(ctx context.Context) error {
 	return jobs.Permanent(fmt.Errorf("job %q: %w: %T has no form that can be run", definition.Name, jobs.ErrInvalidJob, a.job))
 }
 
+// started tells the metrics since when the run has been going on.
+func (a *attempt) started(state *sql.RunState) {
+	args := a.riverJob.Args
+	var lag *time.Duration
+	if a.riverJob.Attempt == 1 && args.Trigger != jobs.TriggerBackfill {
+		d := state.StartedAt.Sub(args.Tick)
+		lag = &d
+	}
+	a.metrics.Started(string(args.Trigger), state.Now.Sub(state.StartedAt), lag)
+}
+
+// changed counts rows that a committed transaction has changed.
+func (a *attempt) changed(rows int64) {
+	if !a.riverJob.Args.DryRun {
+		a.metrics.Rows(rows)
+	}
+}
+
 // workTx does all of a run in one transaction. River's row is locked only at the
 // end, with the record, so that the run can be cancelled meanwhile.
 func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) error {
-	return a.inTx(ctx, "begin_run", func(tx pgx.Tx) error {
+	var rows int64
+	err := a.inTx(ctx, "begin_run", func(tx pgx.Tx) error {
 		var result jobs.Result
 		err := a.sandboxed(ctx, tx, func(tx pgx.Tx) error {
 			run.Tx = tx
@@ -219,12 +247,16 @@ func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) err
 		if err != nil {
 			return err
 		}
-		rows := result.RowsAffected
+		rows = result.RowsAffected
 		if rows == 0 {
 			rows = result.Targets.Rows()
 		}
 		return a.record(ctx, tx, details{Targets: result.Targets, Message: result.Message}, rows, true)
 	})
+	if err == nil {
+		a.changed(rows)
+	}
+	return err
 }
 
 // workBatches does a run in one transaction after the other.
@@ -253,11 +285,13 @@ func (a *attempt) workBatches(ctx context.Context, job jobs.BatchJob, run *jobs.
 
 func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, err error) {
 	var next details
+	var locked time.Time
+	batch := &jobs.Batch{Targets: jobs.Targets{}}
 	err = a.inTx(ctx, "begin_batch", func(tx pgx.Tx) error {
 		if err := a.fence(ctx, tx); err != nil {
 			return err
 		}
-		batch := &jobs.Batch{Targets: jobs.Targets{}}
+		locked = time.Now()
 		err := a.sandboxed(ctx, tx, func(tx pgx.Tx) error {
 			batch.Tx = tx
 			var err error
@@ -274,9 +308,13 @@ func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, e
 		a.estimate.add(time.Now(), batch.Targets.Rows(), next.Progress)
 		return a.record(ctx, tx, next, next.Targets.Rows(), done)
 	})
+	if !locked.IsZero() {
+		a.metrics.Batch(time.Since(locked))
+	}
 	if err != nil {
 		return false, err
 	}
+	a.changed(batch.Targets.Rows())
 	a.details = next
 	return done, nil
 }
