@@ -72,9 +72,13 @@ second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 // replica's runs, so that somebody can watch them end.
 func serve(ctx context.Context, settings config.Settings) error {
 	c := settings.Scheduler
-	surface, err := newSurface(settings)
+	registry := newMetrics()
+	surface, err := newSurface(settings, registry)
 	if err != nil {
 		return err
+	}
+	if surface != nil {
+		c.Metrics, c.Version = registry, version
 	}
 	replica, err := scheduler.New(c)
 	if err != nil {

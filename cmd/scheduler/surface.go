@@ -6,14 +6,17 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
 	"github.com/systempromptio/scheduler/internal/web"
 )
 
-// newSurface makes the HTTP surface of a replica; nil if none was asked for.
-func newSurface(settings config.Settings) (*web.Server, error) {
+// newSurface makes the HTTP surface of a replica; nil if none was asked for. The gatherer
+// is what /metrics shows.
+func newSurface(settings config.Settings, gatherer prometheus.Gatherer) (*web.Server, error) {
 	if settings.HTTP.Listen == "" {
 		return nil, nil
 	}
@@ -38,6 +41,13 @@ func newSurface(settings config.Settings) (*web.Server, error) {
 			}
 			return web.NewRiver(ctx, pool, schema, c.Logger)
 		},
-		Registry: c.Registry, Version: version, Logger: c.Logger,
+		Registry: c.Registry, Gatherer: gatherer, Version: version, Logger: c.Logger,
 	})
+}
+
+// newMetrics is a registry with what Go and the process say of themselves.
+func newMetrics() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
 }
