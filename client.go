@@ -199,13 +199,6 @@ func (c *Client) Rollouts(ctx context.Context, jobName string) ([]Rollout, error
 	return list, c.translate(err)
 }
 
-// EndRollout ends a job's rollout before its time: its scheduled runs are real from
-// now on. The error wraps jobs.ErrUnknownJob, or
-// [ErrJobNotRunnable] if the job is not in rollout.
-func (c *Client) EndRollout(ctx context.Context, jobName string) error {
-	return c.translate(c.statements.EndDryRun(ctx, c.pool, jobName))
-}
-
 // Runs lists runs, newest first. A limit of zero or less means 50.
 func (c *Client) Runs(ctx context.Context, filter RunFilter) ([]Run, error) {
 	if filter.Limit <= 0 {
@@ -241,131 +234,10 @@ func (c *Client) Replicas(ctx context.Context) ([]Replica, error) {
 	return list, c.translate(err)
 }
 
-// RunNow asks for a run and returns its id. Parameters are set over the job's
-// own; a nil dryRun leaves that to the job. The leader decides about it within
-// milliseconds. The error wraps jobs.ErrUnknownJob, jobs.ErrInvalidParameter or
-// [ErrJobNotRunnable]; then nothing was recorded.
-func (c *Client) RunNow(ctx context.Context, name string, parameters map[string]any, dryRun *bool) (int64, error) {
-	encoded, err := encodeParameters(name, parameters)
-	if err != nil {
-		return 0, err
-	}
-	id, err := c.statements.RunNow(ctx, c.pool, name, encoded, dryRun)
-	return id, c.translate(err)
-}
-
-// RunAt asks for one run at a time to come, by the database's clock, and returns
-// its id. If nobody leads at that time, it is run as soon as somebody does. The
-// errors are those of [Client.RunNow], and [ErrBadArgument] for a time that has
-// passed.
-func (c *Client) RunAt(ctx context.Context, name string, at time.Time, parameters map[string]any, dryRun *bool) (int64, error) {
-	encoded, err := encodeParameters(name, parameters)
-	if err != nil {
-		return 0, err
-	}
-	id, err := c.statements.RunAt(ctx, c.pool, name, at, encoded, dryRun)
-	return id, c.translate(err)
-}
-
-func encodeParameters(name string, parameters map[string]any) ([]byte, error) {
-	if parameters == nil {
-		parameters = map[string]any{}
-	}
-	encoded, err := json.Marshal(parameters)
-	if err != nil {
-		return nil, fmt.Errorf("job %q: %w: %w", name, jobs.ErrInvalidParameter, err)
-	}
-	return encoded, nil
-}
-
-// Cancel cancels a run that has not ended; a reason is optional. One that runs is
-// stopped at once, and what its committed batches did stays. The error wraps
-// [ErrRunNotFound], or [ErrJobNotRunnable] if the run has ended.
-func (c *Client) Cancel(ctx context.Context, id int64, reason string) error {
-	return c.translate(c.statements.CancelRun(ctx, c.pool, id, reason))
-}
-
-// Pause stops a job from being enqueued until [Client.Resume]. A reason is
-// required. A run that has begun goes on unless cancelRunning is set.
-func (c *Client) Pause(ctx context.Context, name, reason string, cancelRunning bool) error {
-	return c.translate(c.statements.PauseJob(ctx, c.pool, name, reason, cancelRunning))
-}
-
-// Resume lets a paused job run again, from now on. It is refused with
-// [ErrJobNotRunnable] while the whole scheduler is paused.
-func (c *Client) Resume(ctx context.Context, name string) error {
-	return c.translate(c.statements.ResumeJob(ctx, c.pool, name))
-}
-
-// PauseScheduler pauses every job, also those that are declared later, until
-// [Client.ResumeScheduler]. A reason is required.
-func (c *Client) PauseScheduler(ctx context.Context, reason string, cancelRunning bool) error {
-	return c.translate(c.statements.PauseScheduler(ctx, c.pool, reason, cancelRunning))
-}
-
-// ResumeScheduler ends [Client.PauseScheduler]. Jobs that were paused by
-// themselves stay paused.
-func (c *Client) ResumeScheduler(ctx context.Context) error {
-	return c.translate(c.statements.ResumeScheduler(ctx, c.pool))
-}
-
 // State reads whether the whole scheduler is paused, since when, by whom and why.
 func (c *Client) State(ctx context.Context) (State, error) {
 	state, err := c.statements.GetState(ctx, c.pool)
 	return state, c.translate(err)
-}
-
-// Reschedule sets a job's schedule over the declared one; an empty one goes back
-// to that. The error wraps jobs.ErrInvalidSchedule or jobs.ErrUnknownJob; then
-// nothing was changed.
-func (c *Client) Reschedule(ctx context.Context, name, schedule string) error {
-	job, err := c.Job(ctx, name)
-	if err != nil {
-		return err
-	}
-	if schedule != "" {
-		if err := jobs.CheckSchedule(name, schedule, job.Timezone); err != nil {
-			return err
-		}
-	}
-	return c.translate(c.statements.RescheduleJob(ctx, c.pool, name, schedule))
-}
-
-// BackfillRequest says which past ticks of a job are to be run.
-type BackfillRequest struct {
-	// JobName is the job's name. Required.
-	JobName string
-	// From and To bound the ticks, both included. To must not lie in the future.
-	// Required.
-	From, To time.Time
-	// Limit is the number of runs at most, the oldest; 1 to 10000. Zero means all,
-	// and is refused by the leader where there are more than 10000.
-	Limit int
-	// Again runs ticks, too, that have succeeded.
-	Again bool
-	// Parameters are set over the job's own.
-	Parameters map[string]any
-	// DryRun makes the runs report and change nothing. Nil leaves that to the job.
-	DryRun *bool
-}
-
-// RequestBackfill asks for the runs of past ticks, oldest first and one after the
-// other, and returns the backfill's id; see [Client.Backfill] for what became of
-// it. The error wraps jobs.ErrUnknownJob, jobs.ErrInvalidParameter,
-// [ErrJobNotRunnable] or [ErrBadArgument]; then nothing was recorded.
-func (c *Client) RequestBackfill(ctx context.Context, request BackfillRequest) (int64, error) {
-	encoded, err := encodeParameters(request.JobName, request.Parameters)
-	if err != nil {
-		return 0, err
-	}
-	backfill := sql.Backfill{
-		JobName: request.JobName, FromTick: request.From, ToTick: request.To, Again: request.Again, Parameters: encoded,
-	}
-	if request.Limit != 0 {
-		backfill.RunLimit = &request.Limit
-	}
-	id, err := c.statements.RequestBackfill(ctx, c.pool, backfill, request.DryRun)
-	return id, c.translate(err)
 }
 
 // Backfills lists the newest backfills, at most 50.
@@ -385,13 +257,6 @@ func (c *Client) Backfill(ctx context.Context, id int64) (Backfill, error) {
 		return Backfill{}, fmt.Errorf("backfill %d: %w; list them with: scheduler backfills", id, ErrBackfillNotFound)
 	}
 	return list[0], nil
-}
-
-// CancelBackfill takes back the runs of a backfill that have not begun, and says
-// how many. The one that runs goes on. The error wraps [ErrBackfillNotFound].
-func (c *Client) CancelBackfill(ctx context.Context, id int64, reason string) (int64, error) {
-	n, err := c.statements.CancelBackfill(ctx, c.pool, id, reason)
-	return n, c.translate(err)
 }
 
 // waitInterval is how often Wait looks.

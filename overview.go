@@ -20,13 +20,15 @@ type (
 
 // History reads the newest n runs of each job that has any, or of the named one.
 func (c *Client) History(ctx context.Context, jobName string, n int) ([]History, error) {
-	return c.statements.ListHistory(ctx, c.pool, jobName, 0, n)
+	list, err := c.statements.ListHistory(ctx, c.pool, jobName, 0, n)
+	return list, c.translate(err)
 }
 
 // RowsByDay reads how many rows each job, or the named one, has changed a day since a
 // time. Dry runs do not count; days without any are left out.
 func (c *Client) RowsByDay(ctx context.Context, jobName string, since time.Time) ([]DayRows, error) {
-	return c.statements.RowsByDay(ctx, c.pool, jobName, since)
+	list, err := c.statements.RowsByDay(ctx, c.pool, jobName, since)
+	return list, c.translate(err)
 }
 
 // Incidents lists what was skipped, missed, failed, blocked or cancelled since a time,
@@ -35,7 +37,8 @@ func (c *Client) Incidents(ctx context.Context, jobName string, since time.Time,
 	if limit <= 0 {
 		limit = listLimitDefault
 	}
-	return c.statements.ListIncidents(ctx, c.pool, jobName, since, limit)
+	list, err := c.statements.ListIncidents(ctx, c.pool, jobName, since, limit)
+	return list, c.translate(err)
 }
 
 // Working lists the runs that were handed out and have not ended, newest first. A
@@ -44,7 +47,8 @@ func (c *Client) Working(ctx context.Context, limit int) ([]Run, error) {
 	if limit <= 0 {
 		limit = listLimitDefault
 	}
-	return c.statements.ListWorking(ctx, c.pool, limit)
+	list, err := c.statements.ListWorking(ctx, c.pool, limit)
+	return list, c.translate(err)
 }
 
 // OverdueDefault is how late a tick may be decided before the scheduler counts as not
@@ -75,7 +79,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	}
 	state, err := c.statements.Readiness(ctx, conn)
 	if err != nil {
-		return err
+		return c.translate(err)
 	}
 	if state.Leader == nil {
 		return fmt.Errorf("%w: start one with: scheduler serve", ErrNoLeader)

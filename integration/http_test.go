@@ -140,6 +140,7 @@ func TestHTTPAPI(t *testing.T) {
 	// Steering.
 	require.Equal(t, "paused", s.object("POST", "/jobs/yearly_hit/pause", `{"reason": "by hand"}`)["state"])
 	s.refuses(http.StatusConflict, "not_runnable", "POST", "/jobs/yearly_hit/run", "", "paused")
+	require.Equal(t, "http token 127.0.0.1", scalar[string](t, db, "SELECT application FROM scheduler.operations WHERE action = 'pause_job'"), "who did it")
 	require.Equal(t, "active", s.object("POST", "/jobs/yearly_hit/resume", "")["state"])
 	require.Equal(t, "0 4 1 1 *", s.object("POST", "/jobs/yearly_hit/reschedule", `{"schedule": "0 4 1 1 *"}`)["schedule"])
 	require.Equal(t, job.Schedule, s.object("POST", "/jobs/yearly_hit/reschedule", "")["schedule"])

@@ -184,6 +184,11 @@ func (s *Statements) ListReplicas(ctx context.Context, db Querier) ([]ReplicaRow
 	return collect[ReplicaRow](ctx, db, "list the replicas", s.Text("list_replicas"), pgx.NamedArgs{})
 }
 
+// ActAs names who acts, for the rest of the transaction.
+func (s *Statements) ActAs(ctx context.Context, tx pgx.Tx, actor string) error {
+	return do(ctx, tx, "name who acts", s.Text("act_as"), pgx.NamedArgs{"actor": actor})
+}
+
 // RunNow asks for a run and returns its id. A nil dryRun leaves that to the job.
 func (s *Statements) RunNow(ctx context.Context, db Querier, jobName string, parameters []byte, dryRun *bool) (int64, error) {
 	return call[int64](ctx, db, "run now", s.Text("run_now"), pgx.NamedArgs{

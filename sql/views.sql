@@ -35,6 +35,10 @@ SELECT replica_id, epoch, backend_pid, acquired_at FROM scheduler.leader
 -- name: list_replicas
 SELECT replica_id, backend_pid, connected_at, client_addr, is_leader, running FROM scheduler.replicas ORDER BY connected_at
 
+-- name: act_as
+-- For this transaction: what is asked for in it is recorded as asked for by this application.
+SELECT set_config('application_name', @actor, true)
+
 -- name: run_now
 SELECT scheduler.run_now(@job_name, @parameters, @dry_run)
 

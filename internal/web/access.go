@@ -1,12 +1,15 @@
 package web
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+
+	"github.com/systempromptio/scheduler"
 )
 
 // access decides who may do what; see the package's documentation.
@@ -123,6 +126,8 @@ func (a *access) guard(next http.Handler) http.Handler {
 		if changes(r) {
 			user, _, _ := r.BasicAuth()
 			log.InfoContext(r.Context(), "asked for over HTTP", slog.String("user", user))
+			host, _, _ := net.SplitHostPort(r.RemoteAddr)
+			r = r.WithContext(scheduler.WithActor(r.Context(), strings.Join([]string{"http", cmp.Or(user, "token"), host}, " ")))
 		}
 		next.ServeHTTP(w, r)
 	})
