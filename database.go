@@ -170,7 +170,7 @@ func checkSchema(ctx context.Context, conn *pgx.Conn, statements *sql.Statements
 	if err != nil {
 		return explainPrivilege(conn.Config().User, err)
 	}
-	return status.check(statements.Schema())
+	return status.Check()
 }
 
 func readStatus(ctx context.Context, conn *pgx.Conn, statements *sql.Statements) (MigrationStatus, error) {

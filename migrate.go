@@ -59,21 +59,21 @@ func (s MigrationStatus) UpToDate() bool {
 	return s.Version >= s.Wanted && s.RiverVersion >= s.RiverWanted && !s.Dirty
 }
 
-// check says whether this build works with the schema. The errors wrap
+// Check says whether this build works with the schema. The errors wrap
 // [ErrSchema].
-func (s MigrationStatus) check(schema string) error {
+func (s MigrationStatus) Check() error {
 	const fix = `run "scheduler migrate up", or start with --migrate`
 	switch {
 	case s.Version == 0:
-		return fmt.Errorf("schema %q: %w: it has not been set up; %s", schema, ErrSchema, fix)
+		return fmt.Errorf("schema %q: %w: it has not been set up; %s", s.Schema, ErrSchema, fix)
 	case s.Dirty:
-		return fmt.Errorf("schema %q: %w: migration %d was not finished; %s", schema, ErrSchema, s.Version, fix)
+		return fmt.Errorf("schema %q: %w: migration %d was not finished; %s", s.Schema, ErrSchema, s.Version, fix)
 	case s.Version < s.Wanted:
-		return fmt.Errorf("schema %q: %w: it has version %d, this build needs %d; %s", schema, ErrSchema, s.Version, s.Wanted, fix)
+		return fmt.Errorf("schema %q: %w: it has version %d, this build needs %d; %s", s.Schema, ErrSchema, s.Version, s.Wanted, fix)
 	case s.RiverVersion < s.RiverWanted:
-		return fmt.Errorf("schema %q: %w: River's tables have version %d, this build needs %d; %s", schema, ErrSchema, s.RiverVersion, s.RiverWanted, fix)
+		return fmt.Errorf("schema %q: %w: River's tables have version %d, this build needs %d; %s", s.Schema, ErrSchema, s.RiverVersion, s.RiverWanted, fix)
 	case s.OldestCompatible > s.Wanted:
-		return fmt.Errorf("schema %q: %w: it has version %d, which works with builds of version %d and later, this one has %d; use a newer build", schema, ErrSchema, s.Version, s.OldestCompatible, s.Wanted)
+		return fmt.Errorf("schema %q: %w: it has version %d, which works with builds of version %d and later, this one has %d; use a newer build", s.Schema, ErrSchema, s.Version, s.OldestCompatible, s.Wanted)
 	}
 	return nil
 }

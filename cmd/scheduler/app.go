@@ -110,7 +110,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
 		a.jobsCommand(), a.jobCommand(), a.explainCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.rolloutCommand(), a.backfillCommand(), a.backfillsCommand(),
-		a.leaderCommand(), a.replicasCommand(), a.nextCommand(), a.rolesCommand(), a.versionCommand(), a.referenceCommand(),
+		a.leaderCommand(), a.replicasCommand(), a.doctorCommand(), a.nextCommand(), a.rolesCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	return root
 }
