@@ -70,10 +70,11 @@ type DoctorSnapshot struct {
 	Age float64
 }
 
-// DoctorSlot is a replication slot that keeps dead rows.
+// DoctorSlot is a replication slot, or a standby, that keeps dead rows.
 type DoctorSlot struct {
-	SlotName string
-	Active   bool
+	// What is "slot" or "standby".
+	What string
+	Name string
 	// Age is in transactions.
 	Age int64
 }
@@ -130,10 +131,10 @@ func (s *Statements) DoctorMissingPrivileges(ctx context.Context, db Querier, wa
 	})
 }
 
-// DoctorMissingInSchema lists the functions and sequences of the schema that the role may
-// not use.
-func (s *Statements) DoctorMissingInSchema(ctx context.Context, db Querier) ([]DoctorPrivilege, error) {
-	args := pgx.NamedArgs{"schema": s.schema}
+// DoctorMissingInSchema lists the named functions, and the sequences of the schema, that
+// the role may not use.
+func (s *Statements) DoctorMissingInSchema(ctx context.Context, db Querier, names []string) ([]DoctorPrivilege, error) {
+	args := pgx.NamedArgs{"schema": s.schema, "names": names}
 	functions, err := collect[DoctorPrivilege](ctx, db, "look at the privileges on functions", s.Text("doctor_missing_functions"), args)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func (s *Statements) DoctorOldSnapshots(ctx context.Context, db Querier, older t
 	return collect[DoctorSnapshot](ctx, db, "look for old snapshots", s.Text("doctor_old_snapshots"), pgx.NamedArgs{"older": older})
 }
 
-// DoctorOldSlots lists replication slots that hold back more than so many transactions.
+// DoctorOldSlots lists replication slots and standbys that hold back more than so many transactions.
 func (s *Statements) DoctorOldSlots(ctx context.Context, db Querier, older int64) ([]DoctorSlot, error) {
 	return collect[DoctorSlot](ctx, db, "look for old replication slots", s.Text("doctor_old_slots"), pgx.NamedArgs{"older": older})
 }

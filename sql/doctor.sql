@@ -44,18 +44,17 @@ GROUP BY p.oid, p.privilege
 ORDER BY min(p.n), p.oid
 
 -- name: doctor_missing_functions
--- Every function of the schema: triggers run theirs without being asked, but the rest
--- are called by name.
 SELECT p.oid::regprocedure::text AS object, 'EXECUTE' AS privilege
 FROM pg_proc p
-WHERE p.pronamespace = to_regnamespace(@schema) AND p.prorettype <> 'trigger'::regtype AND NOT has_function_privilege(p.oid, 'EXECUTE')
+WHERE p.pronamespace = to_regnamespace(@schema) AND p.proname = ANY (@names::text[]) AND NOT has_function_privilege(p.oid, 'EXECUTE')
 ORDER BY 1
 
 -- name: doctor_missing_sequences
+-- CASE: of what is no sequence, the function raises an error.
 SELECT c.oid::regclass::text AS object, 'USAGE' AS privilege
 FROM pg_class c
-WHERE c.relnamespace = to_regnamespace(@schema) AND c.relkind = 'S'
-  AND NOT has_sequence_privilege(c.oid, 'USAGE') AND NOT has_sequence_privilege(c.oid, 'UPDATE')
+WHERE c.relnamespace = to_regnamespace(@schema)
+  AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') AND NOT has_sequence_privilege(c.oid, 'UPDATE') ELSE false END
   -- An identity's sequence goes with the table.
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i')
 ORDER BY 1
@@ -104,10 +103,17 @@ ORDER BY age DESC
 LIMIT 5
 
 -- name: doctor_old_slots
-SELECT slot_name::text AS slot_name, active, age(coalesce(xmin, catalog_xmin)) AS age
-FROM pg_replication_slots
-WHERE coalesce(xmin, catalog_xmin) IS NOT NULL AND age(coalesce(xmin, catalog_xmin)) > @older
-ORDER BY 3 DESC
+-- Replication slots, and standbys with hot_standby_feedback.
+SELECT what, name, age
+FROM (
+    SELECT 'slot' AS what, slot_name::text AS name, age(coalesce(xmin, catalog_xmin)) AS age
+    FROM pg_replication_slots
+    WHERE coalesce(xmin, catalog_xmin) IS NOT NULL
+    UNION ALL
+    SELECT 'standby', application_name, age(backend_xmin) FROM pg_stat_replication WHERE backend_xmin IS NOT NULL
+) held
+WHERE age > @older
+ORDER BY age DESC
 LIMIT 5
 
 -- name: doctor_tables

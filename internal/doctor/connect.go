@@ -297,4 +297,3 @@ func closeConn(ctx context.Context, conn *pgx.Conn) {
 	defer cancel()
 	_ = conn.Close(ctx) // only reading was done
 }
-

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -127,6 +128,11 @@ const (
 	groupTables        = "tables"
 )
 
+// groups are all of them, in the order of the report.
+var groups = []string{ //nolint:gochecknoglobals // a table that nobody changes
+	groupConfiguration, groupConnection, groupClock, groupSchema, groupPrivileges, groupServer, groupFleet, groupTables,
+}
+
 // examination is one call of the doctor.
 type examination struct {
 	config     scheduler.Config
@@ -141,6 +147,8 @@ type examination struct {
 	maySchema bool
 	jobs      []sql.JobRow
 	settings  map[string]sql.DoctorSetting
+	// missing are the indexes that were told of.
+	missing map[string]bool
 }
 
 // Examine makes all checks. It returns what it has when ctx ends.
@@ -149,7 +157,7 @@ func Examine(ctx context.Context, c Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	e := &examination{config: s.Config()}
+	e := &examination{config: s.Config(), missing: make(map[string]bool)}
 	e.config.Logger = slog.New(slog.DiscardHandler)
 	e.statements = sql.For(e.config.Schema)
 	e.report = Report{Version: c.Version, Schema: e.config.Schema, Status: StatusOK, Checks: []Check{}}
@@ -164,6 +172,7 @@ func Examine(ctx context.Context, c Config) (Report, error) {
 	e.server(ctx)
 	e.fleet(ctx)
 	e.tables(ctx)
+	slices.SortStableFunc(e.report.Checks, func(a, b Check) int { return slices.Index(groups, a.Group) - slices.Index(groups, b.Group) })
 	return e.report, nil
 }
 

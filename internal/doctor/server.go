@@ -126,7 +126,11 @@ func (e *examination) switches() {
 		if strings.Contains(means, "%s") {
 			means = fmt.Sprintf(means, setting.Setting)
 		}
-		e.addOf(groupServer, "settings", s.name, s.status, means).fix(strings.ReplaceAll(s.fix, "{role}", quote(e.session.Role)))
+		fix := strings.ReplaceAll(s.fix, "{role}", quote(e.session.Role))
+		if setting.Source == "command line" {
+			fix = "take " + s.name + " out of the server's command line, and restart it"
+		}
+		e.addOf(groupServer, "settings", s.name, s.status, means).fix(fix)
 	}
 	if fine {
 		e.add(groupServer, "settings", StatusOK, "autovacuum and durability are on")
@@ -225,8 +229,11 @@ func (e *examination) snapshots(ctx context.Context) {
 			fix("SELECT pg_terminate_backend(" + h.ID + "), if nobody needs it")
 	}
 	for _, s := range slots {
-		e.addOf(groupServer, "snapshots", s.SlotName, StatusWarning, fmt.Sprintf("the replication slot %s holds back what %d transactions have left", s.SlotName, s.Age)).
-			fix("SELECT pg_drop_replication_slot(" + literal(s.SlotName) + "), if its consumer is gone for good")
+		fix := "SELECT pg_drop_replication_slot(" + literal(s.Name) + "), if its consumer is gone for good"
+		if s.What == "standby" {
+			fix = "end the long query on the standby, or set hot_standby_feedback = off there"
+		}
+		e.addOf(groupServer, "snapshots", s.Name, StatusWarning, fmt.Sprintf("the %s %s keeps what %d transactions have left behind", s.What, s.Name, s.Age)).fix(fix)
 	}
 	if len(held) == 0 && len(slots) == 0 {
 		e.add(groupServer, "snapshots", StatusOK, "no transaction or slot keeps dead rows for long")

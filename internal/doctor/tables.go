@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/retention"
 )
@@ -120,7 +121,11 @@ func (e *examination) target(job string, t retention.SurveyTarget, rate float64)
 	switch {
 	case t.Err != nil:
 		found, fix := diagnose(t.Err)
-		e.addOf(groupTables, "rules", object, StatusProblem, "could not be looked at: "+found).fix(fix)
+		status := StatusProblem
+		if connection.IsHeldUp(t.Err) {
+			status = StatusWarning
+		}
+		e.addOf(groupTables, "rules", object, status, "could not be looked at: "+found).fix(fix)
 		return
 	case t.Absent:
 		e.addOf(groupTables, "rules", object, StatusNote, t.Plan+": the job leaves the target out")
@@ -129,7 +134,7 @@ func (e *examination) target(job string, t retention.SurveyTarget, rate float64)
 		e.addOf(groupTables, "rules", object, StatusNote, t.Plan)
 		return
 	}
-	found := fmt.Sprintf("%s %s: %s now, for about %s", t.Action, t.Table, rowsText(t), about(seconds(t, rate)))
+	found := fmt.Sprintf("%s %s: %s now; a pass takes about %s", t.Action, t.Table, rowsText(t), about(seconds(t, rate)))
 	check := e.addOf(groupTables, "rules", object, StatusOK, found)
 	check.detail("plan: "+t.Plan, assumption(rate))
 	if t.Problem != "" {
@@ -137,6 +142,10 @@ func (e *examination) target(job string, t retention.SurveyTarget, rate float64)
 		return
 	}
 	for _, index := range t.MissingIndexes {
+		if e.missing[index.DDL] {
+			continue
+		}
+		e.missing[index.DDL] = true
 		status := StatusNote
 		if index.Pages >= indexPages {
 			status = StatusWarning

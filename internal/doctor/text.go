@@ -75,10 +75,10 @@ func about(seconds float64) string {
 		return fmt.Sprintf("%d hours", d/time.Hour)
 	case d >= 2*time.Minute:
 		return fmt.Sprintf("%d minutes", d/time.Minute)
-	case d >= time.Second:
+	case d >= 1500*time.Millisecond:
 		return fmt.Sprintf("%d s", d.Round(time.Second)/time.Second)
 	}
-	return "less than a second"
+	return "a second"
 }
 
 // quote is a name as SQL has it.

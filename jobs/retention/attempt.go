@@ -96,6 +96,8 @@ func (u unit) wantsAnotherPass(isUpdate bool) bool {
 
 // attempt is the work of one attempt. Prepare and Next are called in turn.
 type attempt struct {
+	// isHasty: it only looks, and waits for nobody.
+	isHasty bool
 	job    *Job
 	run    *jobs.Run
 	sql    *sql.Statements

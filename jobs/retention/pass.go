@@ -136,11 +136,13 @@ var errGaveWay = errors.New("gave way to a session that waits for a lock on the 
 // whole runs fn, which looks at everything, in a transaction of its own. Such a look
 // takes seconds, with a lock that harms nobody: but if somebody waits for it, to alter
 // the table, then all that comes after waits, too. So it ends, lets them go first, and
-// begins anew. before, if not nil, runs first in the transaction.
+// begins anew; a hasty one does not. before, if not nil, runs first in the transaction.
 func (a *attempt) whole(ctx context.Context, w *work, before, fn func(tx pgx.Tx) error) error {
 	for gaveWay := 0; ; gaveWay++ {
-		if err := a.waitForConflict(ctx, w); err != nil {
-			return err
+		if !a.isHasty {
+			if err := a.waitForConflict(ctx, w); err != nil {
+				return err
+			}
 		}
 		err := a.inTx(ctx, func(tx pgx.Tx) error {
 			if before != nil {
@@ -158,6 +160,8 @@ func (a *attempt) whole(ctx context.Context, w *work, before, fn func(tx pgx.Tx)
 			return a.politely(ctx, pid, func() error { return fn(tx) })
 		})
 		switch {
+		case a.isHasty:
+			return err
 		case errors.Is(err, errGaveWay):
 			a.run.Logger.InfoContext(ctx, "a look through the table gave way to a session that waited for a lock", slog.String("table", w.part.Name))
 		case hasCode(err, codeLockNotAvailable) && gaveWay < giveWaysMax:

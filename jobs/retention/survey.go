@@ -58,12 +58,13 @@ type Privilege struct {
 // Survey looks at what a run with the same parameters would meet: its plan, how many
 // rows it would find, which indexes are missing and which bound it would pass. It
 // changes nothing and takes no lock that others wait for for long. Counting takes as
-// long as the statement_timeout of the run's transactions allows; then the planner's
-// expectation stands in its place. Of the run it needs what [Job.ExplainOn] needs.
+// long as the statement_timeout of the run's transactions allows, and as long as nobody
+// waits for it; then the planner's expectation stands in its place. Of the run it needs what [Job.ExplainOn] needs.
 func (j *Job) Survey(ctx context.Context, run *jobs.Run) (Survey, error) {
 	dry := *run
 	dry.DryRun = true
 	a := j.newAttempt(&dry)
+	a.isHasty = true
 	survey := Survey{Targets: make([]SurveyTarget, len(j.rules))}
 	found := make(map[string]int64)
 	total := int64(0)
@@ -81,7 +82,7 @@ func (j *Job) Survey(ctx context.Context, run *jobs.Run) (Survey, error) {
 	switch {
 	case jobs.IsBlocked(err):
 		survey.Blocked = err.Error()
-	case err != nil && !hasCode(err, codeQueryCanceled):
+	case err != nil && !hasCode(err, codeQueryCanceled) && !hasCode(err, codeLockNotAvailable):
 		return survey, err
 	}
 	return survey, nil
