@@ -168,6 +168,7 @@ func TestCleanupOfTheLedger(t *testing.T) {
 	db := testdb.New(t)
 	_, err := scheduler.MigrateUp(t.Context(), scheduler.MigrateConfig{DatabaseURL: db.URL, Schema: "another", Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
+	require.NoError(t, testdb.MakeRoles(t.Context(), db.URL, "another"))
 	c := openCleaning(t, db.URL)
 	c.schema = "another"
 	c.exec(t, `

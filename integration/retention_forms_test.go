@@ -30,7 +30,8 @@ func TestCleanupOfTablesWithOddNames(t *testing.T) {
 	c.exec(t, `CREATE SCHEMA "My Schema"; CREATE TABLE "My Schema"."Odd ""t""able" ("Id" int PRIMARY KEY, "select" bool, "State, or not" text DEFAULT 'open');
 		CREATE TABLE "My Schema"."Below" (n int, "Odd" int REFERENCES "My Schema"."Odd ""t""able"); CREATE INDEX ON "My Schema"."Below" ("Odd");
 		INSERT INTO "My Schema"."Odd ""t""able" SELECT n, n <= 100 FROM generate_series(1, 200) n; INSERT INTO "My Schema"."Below" VALUES (1, 20);
-		CREATE TABLE "My Schema"."Archive" (LIKE "My Schema"."Odd ""t""able")`)
+		CREATE TABLE "My Schema"."Archive" (LIKE "My Schema"."Odd ""t""able");
+		GRANT USAGE ON SCHEMA "My Schema" TO scheduler_serve; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "My Schema" TO scheduler_serve`)
 	const table = `"My Schema"."Odd ""t""able"`
 	update := retention.Rule{Table: table, SQL: `SELECT "O".ctid FROM {table} "O" WHERE "O"."select" AND "O"."State, or not" = 'open'`, Set: `"State, or not" = 'closed'`}
 	targets := c.newRun(t, oddJob(t, update), nil).mustWork(t)

@@ -29,6 +29,12 @@ INSERT INTO logs (id, "timestamp", message) SELECT 'old' || n, now() - interval 
 INSERT INTO logs (id, "timestamp", message) SELECT 'mixed' || n, now() - CASE WHEN n % 2 = 0 THEN interval '40 days' ELSE interval '20 days' END, 'x' FROM generate_series(1, 2000) n;
 INSERT INTO logs (id, "timestamp", message, kind) SELECT 'new' || n, now(), 'x', n % 2 FROM generate_series(1, 2000) n;
 INSERT INTO logs (id, "timestamp", user_id) VALUES ('orphan', now(), 'nobody');
+DO $$
+DECLARE part regclass;
+BEGIN
+	-- Who is to detach them must own them.
+	FOR part IN SELECT relid FROM pg_partition_tree('logs') LOOP EXECUTE format('ALTER TABLE %s OWNER TO scheduler_serve', part); END LOOP;
+END $$;
 ANALYZE logs`
 
 func (c *cleaning) partitions(t *testing.T) string {

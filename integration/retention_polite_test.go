@@ -180,6 +180,7 @@ func TestCleanupSaysWhoKeepsDeadRows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCleaning(t, testdb.On(server), migrated)
+			c.exec(t, "GRANT pg_read_all_stats TO scheduler_serve") // its server is its own
 			c.exec(t, fmt.Sprintf(oddTable, 1000, 2000))
 			other := c.own(t)
 			if name == "a reader elsewhere" {
@@ -224,6 +225,7 @@ func TestCleanupWaitsForAReplica(t *testing.T) {
 	t.Parallel()
 	primary, standby := testdb.Standby(t)
 	c := newCleaning(t, testdb.On(primary), migrated)
+	c.exec(t, "GRANT pg_read_all_stats TO scheduler_serve") // its server is its own
 	c.exec(t, fmt.Sprintf(oddTable, 5000, 10_000))
 	replica, err := pgx.Connect(t.Context(), standby.URL("postgres"))
 	require.NoError(t, err)
