@@ -25,6 +25,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 GOLANGCI_LINT := bin/golangci-lint
 GOTESTSUM := bin/gotestsum
+PROMTOOL := bin/promtool
 TESTSUM = $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --
 # Sets $packages to everything but ./integration/... .
 UNIT = packages=$$(go list ./... | grep -vE '/integration(/|$$)')
@@ -48,7 +49,7 @@ build: need/go ## Build bin/scheduler
 ##@ Test
 
 .PHONY: test
-test: need/go need/cc image test/race test/integration ## Run every test, with -race and against every PostgreSQL
+test: need/go need/cc image test/race test/alerts test/integration ## Run every test, with -race and against every PostgreSQL
 
 .PHONY: test/unit
 test/unit: need/go $(GOTESTSUM) ## Run the unit tests, quickly
@@ -65,6 +66,12 @@ test/integration: need/go need/cc image $(GOTESTSUM) ## Run the integration test
 		printf '\nIntegration tests, PostgreSQL %s\n' "$$version"; \
 		SCHEDULER_TEST_PG=$$version $(TESTSUM) -race -count=1 -timeout $(INTEGRATION_TIMEOUT) $(TESTFLAGS) ./integration/... || exit 1; \
 	done
+
+.PHONY: test/alerts
+test/alerts: need/go $(PROMTOOL) ## Test the alerts and the dashboard in deploy/
+	$(PROMTOOL) check rules deploy/prometheus/alerts.yaml
+	$(PROMTOOL) test rules deploy/prometheus/alerts_test.yaml deploy/prometheus/alerts_days_test.yaml
+	go -C tools/prometheus test -timeout $(UNIT_TIMEOUT) ./...
 
 .PHONY: bench
 bench: need/go image ## Measure: make bench ARGS='...'
@@ -123,9 +130,11 @@ verify: need/go ## Fail if generated code, go.mod or a downloaded module is not 
 	go mod verify
 	go -C tools mod tidy -diff
 	go -C tools mod verify
+	go -C tools/prometheus mod tidy -diff
+	go -C tools/prometheus mod verify
 
 .PHONY: tools
-tools: $(GOLANGCI_LINT) $(GOTESTSUM) ## Build the linter and the test runner into bin/ (minutes, the first time)
+tools: $(GOLANGCI_LINT) $(GOTESTSUM) $(PROMTOOL) ## Build the linter, the test runner and promtool into bin/ (minutes, the first time)
 
 .PHONY: clean
 clean: ## Remove what was built and left by tests; the development database in .dev/ stays
@@ -141,6 +150,12 @@ $(GOLANGCI_LINT): tools/go.sum | need/go
 
 $(GOTESTSUM): tools/go.sum | need/go
 	@go -C tools build -o ../$@ gotest.tools/gotestsum
+	@touch $@
+
+# A module apart from theirs. Without the discovery of services, which rules need not.
+$(PROMTOOL): tools/prometheus/go.sum | need/go
+	@echo 'building promtool, which takes minutes the first time'
+	@go -C tools/prometheus build -tags remove_all_sd -o ../../$@ github.com/prometheus/prometheus/cmd/promtool
 	@touch $@
 
 .PHONY: need/go need/cc

@@ -78,9 +78,9 @@ func TestMetricsOfTicks(t *testing.T) {
 	registry, _ := measured(t, db, scheduler.Config{Version: "v1.2.3", ReplicaID: "one", Jobs: []scheduler.JobConfig{
 		{Name: "endless", Schedule: "* * * * * *"},
 	}})
-	waitMetric(t, registry, `scheduler_ticks_total{job="each_second",outcome="enqueued",reason="none"}`, atLeast(2))
-	waitMetric(t, registry, `scheduler_ticks_total{job="endless",outcome="skipped",reason="overlap"}`, atLeast(2))
-	waitMetric(t, registry, `scheduler_runs_total{job="each_second",status="success"}`, atLeast(2))
+	waitMetric(t, registry, `scheduler_ticks_total{job_name="each_second",outcome="enqueued",reason="none"}`, atLeast(2))
+	waitMetric(t, registry, `scheduler_ticks_total{job_name="endless",outcome="skipped",reason="overlap"}`, atLeast(2))
+	waitMetric(t, registry, `scheduler_runs_total{job_name="each_second",status="success"}`, atLeast(2))
 	waitMetric(t, registry, `scheduler_start_lag_seconds_count{trigger="schedule"}`, atLeast(2))
 	values := metricsOf(t, registry)
 	for series, want := range map[string]float64{
@@ -93,11 +93,11 @@ func TestMetricsOfTicks(t *testing.T) {
 	now := float64(time.Now().Unix())
 	for _, series := range []string{
 		"scheduler_last_evaluation_timestamp_seconds", "scheduler_last_tick_timestamp_seconds", "scheduler_sample_timestamp_seconds",
-		`scheduler_last_success_timestamp_seconds{job="each_second"}`, `scheduler_oldest_run_start_timestamp_seconds{job="endless"}`,
+		`scheduler_last_success_timestamp_seconds{job_name="each_second"}`, `scheduler_oldest_run_start_timestamp_seconds{job_name="endless"}`,
 	} {
 		require.InDelta(t, now, values[series], 30, series)
 	}
-	require.Greater(t, values[`scheduler_oldest_run_deadline_timestamp_seconds{job="endless"}`], now+3000)
+	require.Greater(t, values[`scheduler_oldest_run_deadline_timestamp_seconds{job_name="endless"}`], now+3000)
 	for _, lag := range []string{"scheduler_enqueue_lag_seconds%s", `scheduler_start_lag_seconds%s{trigger="schedule"}`} {
 		mean := values[fmt.Sprintf(lag, "_sum")] / values[fmt.Sprintf(lag, "_count")]
 		require.Greater(t, mean, 0.0, lag)
@@ -108,9 +108,9 @@ func TestMetricsOfTicks(t *testing.T) {
 	exec1(t, db, "SELECT scheduler.pause_scheduler('enough')")
 	waitValue(t, db, waitRun, int64(1), "SELECT count(*) FROM scheduler.job_runs WHERE status IN ('pending', 'running', 'waiting', 'requested')")
 	for _, outcome := range []struct{ series, where string }{
-		{`scheduler_ticks_total{job="each_second",outcome="enqueued",reason="none"}`, "job_name = 'each_second' AND trigger = 'schedule' AND status = 'success'"},
-		{`scheduler_ticks_total{job="endless",outcome="skipped",reason="overlap"}`, "job_name = 'endless' AND status = 'skipped'"},
-		{`scheduler_runs_total{job="each_second",status="success"}`, "job_name = 'each_second' AND status = 'success'"},
+		{`scheduler_ticks_total{job_name="each_second",outcome="enqueued",reason="none"}`, "job_name = 'each_second' AND trigger = 'schedule' AND status = 'success'"},
+		{`scheduler_ticks_total{job_name="endless",outcome="skipped",reason="overlap"}`, "job_name = 'endless' AND status = 'skipped'"},
+		{`scheduler_runs_total{job_name="each_second",status="success"}`, "job_name = 'each_second' AND status = 'success'"},
 	} {
 		waitMetric(t, registry, outcome.series, is(float64(scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_runs WHERE "+outcome.where))))
 	}
@@ -118,7 +118,7 @@ func TestMetricsOfTicks(t *testing.T) {
 	// What a job's pause leaves undecided is missed, and counted as the ledger has it.
 	waitValue(t, db, waitRun, true, "SELECT clock_timestamp() > paused_at + interval '2 seconds' FROM scheduler.scheduler_state")
 	exec1(t, db, "SELECT scheduler.resume_scheduler()")
-	const missed = `scheduler_ticks_total{job="each_second",outcome="missed",reason="paused"}`
+	const missed = `scheduler_ticks_total{job_name="each_second",outcome="missed",reason="paused"}`
 	waitMetric(t, registry, missed, atLeast(1))
 	waitMetric(t, registry, missed, is(float64(
 		scalar[int64](t, db, "SELECT coalesce(sum(missed_count), 0)::bigint FROM scheduler.job_runs WHERE job_name = 'each_second' AND reason = 'paused'"))))
@@ -141,33 +141,33 @@ func TestMetricsOfRuns(t *testing.T) {
 	waitMetric(t, registry, "scheduler_runs_working", is(1))
 	waitStatus(t, db, runNow(t, db, "endless"), jobs.StatusSkipped)
 	exec1(t, db, "SELECT scheduler.cancel_run($1)", cancelled)
-	waitMetric(t, registry, `scheduler_runs_total{job="endless",status="cancelled"}`, is(1))
+	waitMetric(t, registry, `scheduler_runs_total{job_name="endless",status="cancelled"}`, is(1))
 	for series, want := range map[string]float64{
-		`scheduler_requests_total{job="endless",outcome="skipped",reason="overlap",trigger="manual"}`: 1,
-		`scheduler_requests_total{job="sweep",outcome="enqueued",reason="none",trigger="manual"}`:     2,
-		`scheduler_runs_total{job="sweep",status="success"}`:                                          2,
-		`scheduler_runs_total{job="fails_once",status="success"}`:                                     1,
-		`scheduler_runs_total{job="fails_once",status="failed"}`:                                      0,
-		`scheduler_runs_total{job="hopeless",status="failed"}`:                                        1,
-		`scheduler_runs_total{job="panics",status="failed"}`:                                          1,
-		`scheduler_attempts_total{job="fails_once",outcome="retrying"}`:                               1,
-		`scheduler_attempts_total{job="panics",outcome="retrying"}`:                                   1,
-		`scheduler_attempts_total{job="hopeless",outcome="failed"}`:                                   1,
-		`scheduler_run_duration_seconds_count{job="sweep",status="success"}`:                          2,
-		`scheduler_batch_lock_seconds_count{job="sweep"}`:                                             10,
+		`scheduler_requests_total{job_name="endless",outcome="skipped",reason="overlap",trigger="manual"}`: 1,
+		`scheduler_requests_total{job_name="sweep",outcome="enqueued",reason="none",trigger="manual"}`:     2,
+		`scheduler_runs_total{job_name="sweep",status="success"}`:                                          2,
+		`scheduler_runs_total{job_name="fails_once",status="success"}`:                                     1,
+		`scheduler_runs_total{job_name="fails_once",status="failed"}`:                                      0,
+		`scheduler_runs_total{job_name="hopeless",status="failed"}`:                                        1,
+		`scheduler_runs_total{job_name="panics",status="failed"}`:                                          1,
+		`scheduler_attempts_total{job_name="fails_once",outcome="retrying"}`:                               1,
+		`scheduler_attempts_total{job_name="panics",outcome="retrying"}`:                                   1,
+		`scheduler_attempts_total{job_name="hopeless",outcome="failed"}`:                                   1,
+		`scheduler_run_duration_seconds_count{job_name="sweep",status="success"}`:                          2,
+		`scheduler_batch_lock_seconds_count{job_name="sweep"}`:                                             10,
 		"scheduler_runs_working": 0,
 	} {
 		waitMetric(t, registry, series, is(want))
 	}
 	values := metricsOf(t, registry)
-	require.GreaterOrEqual(t, values[`scheduler_run_duration_seconds_sum{job="fails_once",status="success"}`], 0.15, "the wait between attempts counts")
-	require.GreaterOrEqual(t, values[`scheduler_batch_lock_seconds_sum{job="sweep"}`], 0.1, "each batch sleeps for 10 ms")
-	require.NotContains(t, values, `scheduler_batch_lock_seconds_count{job="fails_once"}`, "a run in one transaction has no batches")
+	require.GreaterOrEqual(t, values[`scheduler_run_duration_seconds_sum{job_name="fails_once",status="success"}`], 0.15, "the wait between attempts counts")
+	require.GreaterOrEqual(t, values[`scheduler_batch_lock_seconds_sum{job_name="sweep"}`], 0.1, "each batch sleeps for 10 ms")
+	require.NotContains(t, values, `scheduler_batch_lock_seconds_count{job_name="fails_once"}`, "a run in one transaction has no batches")
 
 	// A run that is given back is interrupted, and ends elsewhere.
 	left := runNow(t, db, "endless")
 	waitStatus(t, db, left, jobs.StatusRunning)
-	rows := values[`scheduler_run_rows_total{job="sweep"}`]
+	rows := values[`scheduler_run_rows_total{job_name="sweep"}`]
 	require.InDelta(t, scalar[int64](t, db, "SELECT sum(rows_affected)::bigint FROM scheduler.job_runs WHERE job_name = 'sweep' AND NOT dry_run"), rows, 0)
 	require.InDelta(t, 95, rows, 0)
 	stop()
@@ -187,8 +187,8 @@ func TestMetricsOfMissedTicks(t *testing.T) {
 	exec1(t, db, "UPDATE scheduler.job_definitions SET next_run = date_trunc('second', now()) - interval '1 minute', last_tick = last_tick - interval '2 minutes' WHERE job_name = 'each_second'")
 	exec1(t, db, "DELETE FROM scheduler.job_runs")
 	registry, _ := measured(t, db, config)
-	waitMetric(t, registry, `scheduler_ticks_total{job="each_second",outcome="missed",reason="outage"}`, atLeast(50))
-	waitMetric(t, registry, `scheduler_ticks_total{job="each_second",outcome="missed",reason="outage"}`, is(float64(
+	waitMetric(t, registry, `scheduler_ticks_total{job_name="each_second",outcome="missed",reason="outage"}`, atLeast(50))
+	waitMetric(t, registry, `scheduler_ticks_total{job_name="each_second",outcome="missed",reason="outage"}`, is(float64(
 		scalar[int64](t, db, "SELECT sum(missed_count)::bigint FROM scheduler.job_runs WHERE job_name = 'each_second' AND status = 'missed' AND reason = 'outage'"))))
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"go.uber.org/goleak"
 )
 
@@ -264,18 +266,24 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	content, err := os.ReadFile("../../docs/reference/cli.md")
 	require.NoError(t, err)
 	require.Equal(t, reference((&app{}).root()), string(content), "run: go generate ./cmd/scheduler")
+	content, err = os.ReadFile("../../docs/reference/metrics.md")
+	require.NoError(t, err)
+	require.Equal(t, metrics.Reference(), string(content), "run: go generate ./cmd/scheduler")
 }
 
 func TestReferenceCommand(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "a", "cli.md")
-	require.Equal(t, exitDone, call(t, nil, "reference", path).code)
-	written, err := os.ReadFile(path)
+	folder := filepath.Join(t.TempDir(), "a", "b")
+	require.Equal(t, exitDone, call(t, nil, "reference", folder).code)
+	ofMetrics, err := os.ReadFile(filepath.Join(folder, "metrics.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(ofMetrics), "## scheduler_leader\n")
+	written, err := os.ReadFile(filepath.Join(folder, "cli.md"))
 	require.NoError(t, err)
 	for _, want := range []string{"## scheduler serve\n", "## scheduler migrate down\n", "## scheduler completion\n", "DO NOT EDIT"} {
 		require.Contains(t, string(written), want)
 	}
-	require.NotContains(t, string(written), "reference FILE")
+	require.NotContains(t, string(written), "reference FOLDER")
 	require.NotContains(t, string(written), "until-eof")
 }
 

@@ -16,7 +16,7 @@ import (
 	_ "github.com/systempromptio/scheduler/jobs/cleanup"
 )
 
-//go:generate go run . reference ../../docs/reference/cli.md
+//go:generate go run . reference ../../docs/reference
 
 // version is set by the build: -ldflags '-X main.version=v1.2.3'.
 var version string

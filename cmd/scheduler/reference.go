@@ -7,21 +7,25 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/systempromptio/scheduler/internal/metrics"
 )
 
-// referenceCommand writes the reference of the command line. "go generate" calls it.
+// referenceCommand writes the references into a folder. "go generate" calls it.
 func (a *app) referenceCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "reference FILE",
-		Short:  "Write the reference of this command line as Markdown",
+		Use:    "reference FOLDER",
+		Short:  "Write the references of the command line and of the metrics as Markdown",
 		Hidden: true,
-		Args:   oneArg("a file"),
+		Args:   oneArg("a folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(filepath.Dir(args[0]), 0o755); err != nil {
-				return fmt.Errorf("make its folder: %w", err)
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return fmt.Errorf("make the folder: %w", err)
 			}
-			if err := os.WriteFile(args[0], []byte(reference(cmd.Root())), 0o644); err != nil {
-				return fmt.Errorf("write the reference: %w", err)
+			for name, text := range map[string]string{"cli.md": reference(cmd.Root()), "metrics.md": metrics.Reference()} {
+				if err := os.WriteFile(filepath.Join(args[0], name), []byte(text), 0o644); err != nil {
+					return fmt.Errorf("write the reference: %w", err)
+				}
 			}
 			return nil
 		},

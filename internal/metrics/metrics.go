@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 // Other stands for every value of a label that is not in its list.
@@ -138,6 +139,14 @@ func New(registerer prometheus.Registerer, config Config) (*Metrics, error) {
 		return nil, fmt.Errorf("register the metrics: %w", err)
 	}
 	return m, nil
+}
+
+// NewRegistry makes a registry for a program, with what Go and the process tell of
+// themselves. Nothing is registered in the global one.
+func NewRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
 }
 
 // zero makes the series of a job that alerts look at: what appears with its first

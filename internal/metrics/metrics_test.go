@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/river/periodic"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,24 +89,24 @@ func TestWhatIsTold(t *testing.T) {
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
 # HELP scheduler_attempts_total Attempts that this replica has worked, by how they ended.
 # TYPE scheduler_attempts_total counter
-scheduler_attempts_total{job="a",outcome="blocked"} 1
-scheduler_attempts_total{job="a",outcome="interrupted"} 1
-scheduler_attempts_total{job="a",outcome="lost"} 1
-scheduler_attempts_total{job="a",outcome="retrying"} 1
-scheduler_attempts_total{job="a",outcome="success"} 1
+scheduler_attempts_total{job_name="a",outcome="blocked"} 1
+scheduler_attempts_total{job_name="a",outcome="interrupted"} 1
+scheduler_attempts_total{job_name="a",outcome="lost"} 1
+scheduler_attempts_total{job_name="a",outcome="retrying"} 1
+scheduler_attempts_total{job_name="a",outcome="success"} 1
 # HELP scheduler_runs_total Runs that have ended, by how; counted by the replica that ended them.
 # TYPE scheduler_runs_total counter
-scheduler_runs_total{job="a",status="blocked"} 1
-scheduler_runs_total{job="a",status="cancelled"} 0
-scheduler_runs_total{job="a",status="failed"} 1
-scheduler_runs_total{job="a",status="success"} 1
+scheduler_runs_total{job_name="a",status="blocked"} 1
+scheduler_runs_total{job_name="a",status="cancelled"} 0
+scheduler_runs_total{job_name="a",status="failed"} 1
+scheduler_runs_total{job_name="a",status="success"} 1
 # HELP scheduler_ticks_total Ticks that this replica, as the leader, has decided, each once. Missed ones count by what they are, however few rows of the ledger stand for them.
 # TYPE scheduler_ticks_total counter
-scheduler_ticks_total{job="a",outcome="enqueued",reason="none"} 1
-scheduler_ticks_total{job="a",outcome="missed",reason="late"} 0
-scheduler_ticks_total{job="a",outcome="missed",reason="outage"} 60
-scheduler_ticks_total{job="a",outcome="skipped",reason="invalid_parameters"} 1
-scheduler_ticks_total{job="a",outcome="skipped",reason="overlap"} 0
+scheduler_ticks_total{job_name="a",outcome="enqueued",reason="none"} 1
+scheduler_ticks_total{job_name="a",outcome="missed",reason="late"} 0
+scheduler_ticks_total{job_name="a",outcome="missed",reason="outage"} 60
+scheduler_ticks_total{job_name="a",outcome="skipped",reason="invalid_parameters"} 1
+scheduler_ticks_total{job_name="a",outcome="skipped",reason="overlap"} 0
 # HELP scheduler_last_tick_timestamp_seconds Tick that this replica, as the leader, has decided last; Unix time.
 # TYPE scheduler_last_tick_timestamp_seconds gauge
 scheduler_last_tick_timestamp_seconds 1000
@@ -117,7 +118,7 @@ scheduler_replicas 3
 scheduler_runs_working 1
 # HELP scheduler_run_rows_total Rows that runs have changed, as the ledger counts them; dry runs change none.
 # TYPE scheduler_run_rows_total counter
-scheduler_run_rows_total{job="a"} 25
+scheduler_run_rows_total{job_name="a"} 25
 `), "scheduler_attempts_total", "scheduler_runs_total", "scheduler_ticks_total", "scheduler_last_tick_timestamp_seconds",
 		"scheduler_replicas", "scheduler_runs_working", "scheduler_run_rows_total"))
 	m.TermEnded()
@@ -166,6 +167,21 @@ func TestTwoReplicasInOneProcess(t *testing.T) {
 	require.Empty(t, families)
 }
 
+func TestARegistryForAProgram(t *testing.T) {
+	t.Parallel()
+	registry := metrics.NewRegistry()
+	m, err := metrics.New(registry, metrics.Config{})
+	require.NoError(t, err)
+	t.Cleanup(m.Close)
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	var names []string
+	for _, family := range families {
+		names = append(names, family.GetName())
+	}
+	require.Subset(t, names, []string{"go_goroutines", "process_resident_memory_bytes", "scheduler_leader"})
+}
+
 type refusing struct{ prometheus.Registerer }
 
 func (refusing) Register(prometheus.Collector) error { return errors.New("not today") }
@@ -202,8 +218,8 @@ func TestLabelsAreBounded(t *testing.T) {
 		working.End(text)
 	}
 	after, values := labels(t, registry)
-	require.Len(t, values["job"], jobs+1)
-	require.Contains(t, values["job"], metrics.Other)
+	require.Len(t, values["job_name"], jobs+1)
+	require.Contains(t, values["job_name"], metrics.Other)
 	for label, of := range values {
 		for value := range of {
 			require.NotContains(t, value, "unheard_of", label)
@@ -283,4 +299,23 @@ func TestConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// What the ledger gives as a reason is one here, too.
+func TestReasonsAreTheLedgers(t *testing.T) {
+	t.Parallel()
+	m, registry := made(t, "a")
+	known := []string{
+		periodic.ReasonOverlap, periodic.ReasonQueued, periodic.ReasonOutage, periodic.ReasonLate, periodic.ReasonCatchUp, periodic.ReasonCatchUpLimit,
+		periodic.ReasonCatchUpMaxAge, periodic.ReasonRescheduled, periodic.ReasonDisabled, periodic.ReasonSuperseded, periodic.ReasonJobDisabled,
+		periodic.ReasonPaused, periodic.ReasonUnregistered, periodic.ReasonInvalidParameters,
+	}
+	for _, reason := range known {
+		m.TicksDecided(time.Now(), []metrics.Decided{{Job: "a", Outcome: metrics.OutcomeSkipped, Reason: reason}})
+	}
+	_, values := labels(t, registry)
+	for _, reason := range known {
+		require.Contains(t, values["reason"], reason)
+	}
+	require.NotContains(t, values["reason"], metrics.Other)
 }
