@@ -90,8 +90,9 @@ chaos: need/go image ## Break things at random: make chaos ARGS='-duration 1h -s
 	go run ./integration/chaos $(ARGS)
 
 .PHONY: image
-image: ## Make the Docker images that the tests run PostgreSQL in
+image: ## Make the Docker images that the tests run PostgreSQL and Chromium in
 	@bash integration/image/ensure.sh $(PG_VERSIONS)
+	@bash integration/image/chromium.sh $(PG_VERSIONS)
 
 ##@ Change
 

@@ -6,6 +6,10 @@
 # shellcheck disable=SC2034 # for those who source this
 repository=scheduler-test-postgres
 
+# The image of the browser; integration/testdb looks for the same name.
+# shellcheck disable=SC2034 # for those who source this
+chromium_repository=scheduler-test-chromium
+
 # The label that has the hash of what an image was made from.
 label=scheduler.test.recipe
 
