@@ -15,7 +15,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(replicaEnv) != "" {
 		os.Exit(runReplica())
 	}
-	os.Exit(testdb.Main(m))
+	code := testdb.Main(m)
+	closeBrowser()
+	os.Exit(code)
 }
 
 // migrated is a database with the scheduler's schema and its roles, and the tables that

@@ -17,6 +17,7 @@
 // and does not wait for disks: fast, and of no use to a test that ends the
 // server, or sets its clock. Such a test starts a server of its own with [Start];
 // [Standby] starts a pair, and [PgBouncer] puts a pooler in front of a database.
+// [Chromium] is a browser, for what a program serves.
 //
 // The environment says the rest:
 //   - SCHEDULER_TEST_PG: the major version of PostgreSQL, 17 by default.
