@@ -331,8 +331,8 @@ func (p *tab) photograph(name string, whole bool) {
 //go:embed testdata/accessible.js
 var accessible string
 
-// finding is what is wrong with a page.
-type finding struct {
+// flaw is what is wrong with a page.
+type flaw struct {
 	Rule, Element, Why string
 }
 
@@ -340,8 +340,8 @@ type finding struct {
 func (p *tab) audit() {
 	p.Helper()
 	where := p.path()
-	found := look[[]finding](p, accessible)
-	slices.SortFunc(found, func(a, b finding) int { return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Element, b.Element)) })
+	found := look[[]flaw](p, accessible)
+	slices.SortFunc(found, func(a, b flaw) int { return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Element, b.Element)) })
 	for _, f := range found {
 		p.Errorf("%s: %s: %s: %s", where, f.Rule, f.Why, f.Element)
 	}
