@@ -41,16 +41,19 @@ func RolesScript(schema string, roles Roles) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	command := "scheduler roles"
+	var command strings.Builder
+	command.WriteString("scheduler roles")
 	for _, flag := range []struct{ name, value, fallback string }{
 		{"schema", schema, SchemaDefault},
-		{"reader", roles.Reader, sql.RoleReaderDefault}, {"operator", roles.Operator, sql.RoleOperatorDefault}, {"serve", roles.Serve, sql.RoleServeDefault},
+		{"reader", roles.Reader, sql.RoleReaderDefault},
+		{"operator", roles.Operator, sql.RoleOperatorDefault},
+		{"serve", roles.Serve, sql.RoleServeDefault},
 	} {
 		if flag.value != flag.fallback {
-			command += fmt.Sprintf(" --%s '%s'", flag.name, strings.ReplaceAll(flag.value, "'", `'\''`))
+			fmt.Fprintf(&command, " --%s '%s'", flag.name, strings.ReplaceAll(flag.value, "'", `'\''`))
 		}
 	}
-	return sql.For(schema).RolesScript(roles, command, version), nil
+	return sql.For(schema).RolesScript(roles, command.String(), version), nil
 }
 
 // checkPrivileges refuses a role that could not do a replica's work.

@@ -63,7 +63,7 @@ func TestSurveyOfWhatTakesTooLong(t *testing.T) {
 	c.exec(t, "CREATE TABLE slow (id bigint PRIMARY KEY); INSERT INTO slow SELECT generate_series(1, 1000); ANALYZE slow")
 	job := retention.Must(retention.Config{
 		Definition: jobs.Definition{Name: "slowly", Schedule: "@daily"},
-		Rules: []retention.Rule{{Target: "slow", Table: "slow", SQL: "SELECT s.ctid FROM {table} s WHERE pg_sleep(0.01) IS NOT NULL"}},
+		Rules:      []retention.Rule{{Target: "slow", Table: "slow", SQL: "SELECT s.ctid FROM {table} s WHERE pg_sleep(0.01) IS NOT NULL"}},
 	})
 	_, targets := c.survey(t, job, nil)
 	require.NoError(t, targets["slow"].Err)

@@ -12,8 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/scheduler/internal/metrics"
 	"go.uber.org/goleak"
+
+	"github.com/systempromptio/scheduler/internal/metrics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

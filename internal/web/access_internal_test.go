@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -137,9 +138,7 @@ func TestAccess(t *testing.T) {
 			}
 			r := httptest.NewRequest(method, test.path, nil)
 			r.Host = test.host
-			for name, values := range test.header {
-				r.Header[name] = values
-			}
+			maps.Copy(r.Header, test.header)
 			w := serveRequest(s, r)
 			require.Equal(t, test.status, w.Code, w.Body.String())
 			require.Equal(t, test.status == http.StatusUnauthorized, w.Header().Get("WWW-Authenticate") != "")
@@ -218,7 +217,7 @@ func TestValidate(t *testing.T) {
 		{Config{Listen: "8080"}, "", ""},
 		{Config{Listen: "127.0.0.1:8080"}, "", ""},
 		{Config{Listen: "127.9.9.9:8080"}, "", ""},
-		{Config{Listen: "localhost:http"}, "", ""},
+		{Config{Listen: "localhost:http"}, "listen", "has no port"},
 		{Config{Listen: "[::1]:0"}, "", ""},
 		{Config{Listen: ":8080", Token: secretToken}, "", ""},
 		{Config{Listen: "10.0.0.1:8080", User: "operator", Password: secretPassword}, "", ""},

@@ -21,7 +21,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(value) // whoever asked may have gone
+	_ = encoder.Encode(value) //nolint:errchkjson // whoever asked may have gone
 }
 
 // wantsJSON says whether a request is a program's.

@@ -57,8 +57,11 @@ func routes() []route {
 		{method: "GET", path: "/jobs/{name}/history", summary: "The newest 50 runs of a job, oldest first, in lists; and the rows that it changed each day of the last 30.", call: getHistory},
 		{method: "GET", path: "/agenda", summary: "What is going to run.", query: []queryParameter{{"within", "a duration such as 24h, at most 8760h; default 24h"}}, call: getAgenda},
 		{method: "GET", path: "/runs", summary: "Runs, newest first.", query: []queryParameter{
-			{"job", "only runs of this job"}, {"status", "only runs in this status"}, {"backfill", "only runs of the backfill with this id"},
-			{"before", "only runs with a lower id: the last one of the page before"}, {"limit", "at most so many, 1 to 1000; default 50"},
+			{"job", "only runs of this job"},
+			{"status", "only runs in this status"},
+			{"backfill", "only runs of the backfill with this id"},
+			{"before", "only runs with a lower id: the last one of the page before"},
+			{"limit", "at most so many, 1 to 1000; default 50"},
 		}, call: getRuns},
 		{method: "GET", path: "/runs/{id}", summary: "A run, with its targets, progress and error.", call: getRun},
 		{method: "GET", path: "/incidents", summary: "What was skipped, missed, failed, blocked or cancelled, alike ones together, the latest first.", query: []queryParameter{
@@ -131,15 +134,15 @@ func (c *call) id() (int64, error) {
 	return id, nil
 }
 
-// number reads a number of the address.
-func (c *call) number(name string, least, most, otherwise int64) (int64, error) {
+// number reads a number of the address, which is at least 1.
+func (c *call) number(name string, most, otherwise int64) (int64, error) {
 	text := c.r.URL.Query().Get(name)
 	if text == "" {
 		return otherwise, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, &badRequestError{fmt.Errorf("%s is %q, must be a number between %d and %d", name, text, least, most)}
+	if err != nil || n < 1 || n > most {
+		return 0, &badRequestError{fmt.Errorf("%s is %q, must be a number between 1 and %d", name, text, most)}
 	}
 	return n, nil
 }
@@ -176,10 +179,10 @@ func listed[T any](list []T, err error) (any, error) {
 	return list, err
 }
 
-func byID[T any](ctx context.Context, c *call, read func(context.Context, int64) (T, error)) (any, error) {
+func byID[T any](ctx context.Context, c *call, read func(context.Context, int64) (T, error)) (value T, err error) {
 	id, err := c.id()
 	if err != nil {
-		return nil, err
+		return value, err
 	}
 	return read(ctx, id)
 }
@@ -220,7 +223,7 @@ const (
 )
 
 func getNext(ctx context.Context, c *call) (any, error) {
-	count, err := c.number("count", 1, nextMax, nextDefault)
+	count, err := c.number("count", nextMax, nextDefault)
 	if err != nil {
 		return nil, err
 	}
@@ -322,15 +325,15 @@ func runFilter(c *call, most int64) (scheduler.RunFilter, error) {
 	if err := checkStatus(filter.Status); err != nil {
 		return filter, err
 	}
-	limit, err := c.number("limit", 1, most, 0)
+	limit, err := c.number("limit", most, 0)
 	if err != nil {
 		return filter, err
 	}
 	filter.Limit = int(limit)
-	if filter.BackfillID, err = c.number("backfill", 1, idMax, 0); err != nil {
+	if filter.BackfillID, err = c.number("backfill", idMax, 0); err != nil {
 		return filter, err
 	}
-	filter.Before, err = c.number("before", 1, idMax, 0)
+	filter.Before, err = c.number("before", idMax, 0)
 	return filter, err
 }
 
@@ -363,7 +366,7 @@ func getIncidents(ctx context.Context, c *call) (any, error) {
 			return nil, &badRequestError{fmt.Errorf("since is %q, must be a time such as 2026-03-29T14:30:00Z", text)}
 		}
 	}
-	limit, err := c.number("limit", 1, limitMax, 0)
+	limit, err := c.number("limit", limitMax, 0)
 	if err != nil {
 		return nil, err
 	}

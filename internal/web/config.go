@@ -85,7 +85,7 @@ func (c Config) Validate() error {
 	if err != nil {
 		return &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf(`%q is no address; write one such as "127.0.0.1:8080", or a port`, c.Listen)}
 	}
-	if n, err := net.LookupPort("tcp", port); err != nil || port == "" || n > 65535 {
+	if _, err := portNumber(port); err != nil {
 		return &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf("%q has no port between 0 and 65535", c.Listen)}
 	}
 	var errs []error
@@ -120,7 +120,7 @@ func Addresses(listen string, n int) ([]string, error) {
 	if err != nil {
 		return nil, &scheduler.ConfigError{Field: "listen", Err: err}
 	}
-	first, err := net.LookupPort("tcp", port)
+	first, err := portNumber(port)
 	if err != nil || first+n-1 > 65535 {
 		return nil, &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf("%q leaves no port for each of %d replicas", listen, n)}
 	}
@@ -132,6 +132,11 @@ func Addresses(listen string, n int) ([]string, error) {
 		list = append(list, net.JoinHostPort(host, port))
 	}
 	return list, nil
+}
+
+func portNumber(port string) (int, error) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return int(n), err
 }
 
 // isLoopback says whether a host, as somebody listens on it or names it, is this

@@ -9,8 +9,6 @@ import (
 	"hash/maphash"
 	"net/http"
 	"time"
-
-	"github.com/systempromptio/scheduler"
 )
 
 const (
@@ -164,6 +162,6 @@ func (s *Server) runFragments(ctx context.Context, c *call) ([]fragment, bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	data := s.runData(run.(scheduler.Run))
+	data := s.runData(run)
 	return []fragment{{"run", "run", data}}, data.Run.Ended, nil
 }

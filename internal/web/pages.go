@@ -263,7 +263,7 @@ func (s *Server) runPage(ctx context.Context, c *call) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return "run.html", s.runData(run.(scheduler.Run)), nil
+	return "run.html", s.runData(run), nil
 }
 
 func (s *Server) runData(run scheduler.Run) runData {

@@ -53,8 +53,7 @@ What was refused has changed nothing.
 		if route.body != nil {
 			b.WriteString("\n| In the body | |\n|---|---|\n")
 			t := reflect.TypeOf(route.body)
-			for i := range t.NumField() {
-				field := t.Field(i)
+			for field := range t.Fields() {
 				fmt.Fprintf(&b, "| %s | %s |\n", field.Tag.Get("json"), bodyType(field.Type))
 			}
 		}

@@ -139,5 +139,5 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 type errorLog struct{ logger *slog.Logger }
 
 func (l errorLog) Println(v ...any) {
-	l.logger.Warn("a metric could not be collected", slog.String("error", fmt.Sprint(v...))) //nolint:sloglint,noctx // promhttp hands no context on
+	l.logger.Warn("a metric could not be collected", slog.String("error", fmt.Sprint(v...)))
 }

@@ -71,7 +71,7 @@ func counted(n int, unit string) string {
 // clockWords says at which times of a day.
 func (c *calendar) clockWords() string {
 	if times := c.times(); len(times) > 0 {
-		return "at " + list(times, "and")
+		return "at " + list(times)
 	}
 	var parts []string
 	if c.second != 1 {
@@ -194,7 +194,7 @@ func (c *calendar) dateWords() string {
 			parts = append(parts, "the working day nearest to the "+ordinal(rule.N))
 		}
 	}
-	return list(parts, "and") + " of the month"
+	return list(parts) + " of the month"
 }
 
 func (c *calendar) weekdayWords() string {
@@ -211,7 +211,7 @@ func (c *calendar) weekdayWords() string {
 		}
 		parts = append(parts, fmt.Sprintf("the %s %s of the month", which, time.Weekday(rule.Weekday)))
 	}
-	return list(parts, "and")
+	return list(parts)
 }
 
 // stepOf is the distance of a set's members, if they go on like that to the end of n
@@ -259,7 +259,7 @@ func setWords(set uint64, name func(int) string) string {
 		}
 		values = slices.Delete(values, 0, n)
 	}
-	return list(parts, "and")
+	return list(parts)
 }
 
 func plural(set uint64, unit string) string {
@@ -269,11 +269,11 @@ func plural(set uint64, unit string) string {
 	return unit
 }
 
-func list(parts []string, last string) string {
+func list(parts []string) string {
 	if len(parts) < 2 {
 		return strings.Join(parts, "")
 	}
-	return strings.Join(parts[:len(parts)-1], ", ") + " " + last + " " + parts[len(parts)-1]
+	return strings.Join(parts[:len(parts)-1], ", ") + " and " + parts[len(parts)-1]
 }
 
 func ordinal(n int) string {

@@ -98,12 +98,12 @@ func (u unit) wantsAnotherPass(isUpdate bool) bool {
 type attempt struct {
 	// isHasty: it only looks, and waits for nobody.
 	isHasty bool
-	job    *Job
-	run    *jobs.Run
-	sql    *sql.Statements
-	values arguments
-	sizers sizers
-	pace   pace
+	job     *Job
+	run     *jobs.Run
+	sql     *sql.Statements
+	values  arguments
+	sizers  sizers
+	pace    pace
 
 	cursor cursor
 	// found is what Prepare found out, for the record of the next batch.

@@ -57,7 +57,7 @@ type Privilege struct {
 
 // Survey looks at what a run with the same parameters would meet: its plan, how many
 // rows it would find, which indexes are missing and which bound it would pass. It
-// changes nothing and takes no lock that others wait for for long. Counting takes as
+// changes nothing and takes no lock that holds others up. Counting takes as
 // long as the statement_timeout of the run's transactions allows, and as long as nobody
 // waits for it; then the planner's expectation stands in its place. Of the run it needs what [Job.ExplainOn] needs.
 func (j *Job) Survey(ctx context.Context, run *jobs.Run) (Survey, error) {
