@@ -241,6 +241,7 @@ func TestExamplesAreUnderstood(t *testing.T) {
 		for line := range strings.SplitSeq(cmd.Example, "\n") {
 			line, _, _ = strings.Cut(line, "#")
 			line, _, _ = strings.Cut(line, " | ")
+			line, _, _ = strings.Cut(line, " > ")
 			line = regexp.MustCompile(`'[^']*'`).ReplaceAllString(line, "quoted")
 			words := strings.Fields(line)
 			for len(words) > 0 && words[0] != "scheduler" {

@@ -40,7 +40,7 @@ func TestReplicasArgumentsAndEnvironment(t *testing.T) {
 	require.Equal(t, []string{"serve", "--bootstrap-jobs=a,b", "--config=" + path, "--schema=mine", "--dry-run=true", "--log-level=debug"}, d.serveArgs([]string{"a", "b"}))
 	require.ElementsMatch(t, []string{
 		"DATABASE_URL=host=x", "SCHEDULER_MAX_WORKERS=3", "HOME=/root",
-		"SCHEDULER_DATABASE_URL=host=a password=secret", "SCHEDULER_LEADER_DATABASE_URL=host=elsewhere password=secret",
+		"SCHEDULER_DATABASE_URL=host=a password=secret", "SCHEDULER_LEADER_DATABASE_URL=host=elsewhere password=secret", "SCHEDULER_HTTP_TOKEN=",
 	}, d.serveEnviron())
 
 	// With the development database, a direct connection to another is not in force.
