@@ -296,7 +296,7 @@ func TestDoctorOfTheServer(t *testing.T) {
 	hasFinding(t, report, finding{"server", "settings", doctor.StatusWarning, "track_counts is off", "ALTER SYSTEM SET track_counts = on"})
 	hasFinding(t, report, finding{"server", "settings", doctor.StatusProblem, "fsync is off", "take fsync out of the server's command line"})
 	hasFinding(t, report, finding{"server", "settings", doctor.StatusProblem, "full_page_writes is off", "take full_page_writes out of the server's command line"})
-	hasFinding(t, report, finding{"server", "connections", doctor.StatusProblem, "need up to 1005 connections", "lower max_workers (now 1000)"})
+	hasFinding(t, report, finding{"server", "connections", doctor.StatusProblem, "need up to 1006 connections", "lower max_workers (now 1000)"})
 }
 
 func TestDoctorOfTables(t *testing.T) {

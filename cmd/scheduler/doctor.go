@@ -53,8 +53,7 @@ are only notes, 2 if flags or the configuration are refused.`,
 			return verdict(report, strict)
 		},
 	}
-	a.flags.addRest(cmd.Flags(), "migrate", "log_level", "log_format", "shutdown_timeout", "bootstrap_jobs")
-	completeFields(cmd)
+	a.flags.add(cmd.Flags(), "leader_database_url", "max_workers", "enabled", "dry_run", "timezone")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "also show plans, assumptions and other details")
 	cmd.Flags().BoolVar(&strict, "strict", false, "exit with 1 also if there are only warnings")
 	a.addJSON(cmd)

@@ -50,7 +50,7 @@ type Check struct {
 }
 
 // Label names the check, with its object if it has one.
-func (c Check) Label() string {
+func (c *Check) Label() string {
 	if c.Object == "" {
 		return c.Name
 	}
@@ -193,10 +193,7 @@ func (c *Check) fix(text string) *Check {
 	return c
 }
 
-func (c *Check) detail(lines ...string) *Check {
-	c.Details = append(c.Details, lines...)
-	return c
-}
+func (c *Check) detail(lines ...string) { c.Details = append(c.Details, lines...) }
 
 // skip adds checks that depend on something that is broken.
 func (e *examination) skip(group, why string, names ...string) {

@@ -65,7 +65,7 @@ func TestConnectionsCheck(t *testing.T) {
 		check := e.connectionsCheck(c, 2)
 		require.Equal(t, test.status, check.Status, "%s: %s", test.name, check.Found)
 		require.Contains(t, check.Fix, test.fix, test.name)
-		require.Contains(t, check.Found, "2 living replicas and one more during a deploy need up to 45 connections", test.name)
+		require.Contains(t, check.Found, "2 living replicas and one more during a deploy need up to 48 connections", test.name)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestNeedsCoverTheStatements(t *testing.T) {
 	for _, file := range files {
 		content, err := fs.ReadFile(migrations.FS, file)
 		require.NoError(t, err)
-		for _, function := range strings.Split(string(content), " FUNCTION ") {
+		for function := range strings.SplitSeq(string(content), " FUNCTION ") {
 			header, _, _ := strings.Cut(function, "$$")
 			if !strings.Contains(header, "RETURNS trigger") && !strings.HasPrefix(header, "join_fleet") || strings.Contains(header, "SECURITY DEFINER") {
 				continue // operators call it

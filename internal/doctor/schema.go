@@ -123,7 +123,7 @@ func splitFix(text string) (found, fix string) {
 func (e *examination) privileges(ctx context.Context) {
 	var wanted []sql.DoctorPrivilege
 	for _, need := range needs {
-		for _, privilege := range strings.Fields(need.privileges) {
+		for privilege := range strings.FieldsSeq(need.privileges) {
 			wanted = append(wanted, sql.DoctorPrivilege{Object: quote(e.config.Schema) + "." + need.table, Privilege: privilege})
 		}
 	}

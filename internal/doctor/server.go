@@ -162,8 +162,8 @@ func (e *examination) capacity(ctx context.Context) {
 }
 
 // perReplica is what a replica needs beside a connection for each run: the lock session,
-// the listener, and what River and reports of progress need.
-const perReplica = 5
+// the listener, and four for River and reports of progress.
+const perReplica = 6
 
 func (e *examination) connectionsCheck(c sql.DoctorCapacity, replicas int) Check {
 	check := Check{Group: groupServer, Name: "connections", Status: StatusOK}
