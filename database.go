@@ -52,7 +52,7 @@ func (s *Scheduler) prepare(ctx context.Context, source connection.Source) error
 
 	state, err := s.statements.DatabaseState(ctx, conn)
 	if err != nil {
-		return err
+		return explainPrivilege(config.User, err)
 	}
 	if err := checkServer(config, state); err != nil {
 		return err

@@ -41,6 +41,9 @@ var fleetTables = testdb.Template("fleet_tables", func(ctx context.Context, url 
 	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: discard()}); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
+	if err := testdb.MakeRoles(ctx, url, scheduler.SchemaDefault); err != nil {
+		return err
+	}
 	return execute(ctx, url, fleet.Tables+"INSERT INTO items (customer_id) SELECT g % 10 FROM generate_series(1, 100) g")
 })
 

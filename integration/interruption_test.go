@@ -158,6 +158,8 @@ func TestLeavingWithoutANewConnection(t *testing.T) {
 	waitStatus(t, db, run, jobs.StatusRunning)
 	runScheduler(t, scheduler.Config{DatabaseURL: db.URL, ReplicaID: "stayer", Logger: discard()})
 	waitValue(t, db, waitRun, int64(2), "SELECT count(*) FROM scheduler.replicas")
+	// It has all the connections that it needs to start.
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'scheduler worker stayer' AND query LIKE 'LISTEN%')")
 	another := withURL(t, db.URL, func(u *url.URL, _ url.Values) { u.Path = "/postgres" })
 	require.NoError(t, execute(t.Context(), another, "ALTER DATABASE "+db.Name+" ALLOW_CONNECTIONS false"))
 	cancel()

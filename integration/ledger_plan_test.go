@@ -15,7 +15,7 @@ const bigLedger = `
 INSERT INTO scheduler.job_definitions (job_name, schedule, timeout, max_attempts, next_run)
 SELECT 'j' || n, '* * * * *', '1 hour', 5, now() + n * interval '1 minute' - interval '5 minutes' FROM generate_series(1, 200) n;
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, started_at, finished_at, missed_count, last_missed_tick)
-SELECT 'j' || n % 200 + 1, now() - n * interval '1 minute', 'schedule', CASE WHEN n % 50 = 0 THEN 'missed' ELSE 'success' END, now(), clock_timestamp(),
+SELECT 'j' || n % 200 + 1, now() - n * interval '1 minute', 'schedule', CASE WHEN n % 50 = 0 THEN 'missed' WHEN n % 997 = 0 THEN 'failed' ELSE 'success' END, now(), clock_timestamp(),
        CASE WHEN n % 50 = 0 THEN 1 END, CASE WHEN n % 50 = 0 THEN now() - n * interval '1 minute' END
 FROM generate_series(1, 300000) n;
 INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, reason, backfill_id)
@@ -54,12 +54,31 @@ func TestLedgerStatementsReadNoTableFromEndToEnd(t *testing.T) {
 		"list_backfills":    {"id": 0, "max": 50},
 		"agenda_jobs":       {},
 		"agenda_runs":       {"within": time.Hour},
+		// What people ask at night.
+		"SELECT * FROM scheduler.jobs":                                nil,
+		"SELECT * FROM scheduler.scheduled_jobs":                      nil,
+		"SELECT * FROM scheduler.runs LIMIT 50":                       nil,
+		"SELECT * FROM scheduler.runs WHERE id = 1234":                nil,
+		"SELECT * FROM scheduler.running":                             nil,
+		"SELECT * FROM scheduler.failures":                            nil,
+		"SELECT * FROM scheduler.overdue":                             nil,
+		"SELECT * FROM scheduler.agenda":                              nil,
+		"SELECT * FROM scheduler.backfills LIMIT 50":                  nil,
+		"SELECT * FROM scheduler.operations LIMIT 50":                 nil,
+		"SELECT * FROM scheduler.rollout":                             nil,
+		"SELECT * FROM scheduler.leader":                              nil,
+		"SELECT * FROM scheduler.replicas":                            nil,
+		"SELECT * FROM scheduler.runs WHERE job_name = 'j3' LIMIT 50": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			text := name
+			if args != nil {
+				text = statements.Text(name)
+			}
 			err := pgx.BeginFunc(t.Context(), db.Conn(t), func(tx pgx.Tx) error {
 				var seen []explained
-				rows, err := explainingTx{Tx: tx, seen: &seen}.Query(t.Context(), statements.Text(name), args)
+				rows, err := explainingTx{Tx: tx, seen: &seen}.Query(t.Context(), text, args)
 				if err != nil {
 					return err
 				}

@@ -18,6 +18,7 @@ ALTER FUNCTION reschedule_job(text, text) SECURITY INVOKER;
 ALTER FUNCTION backfill(text, timestamptz, timestamptz, integer, boolean, jsonb, boolean) SECURITY INVOKER;
 ALTER FUNCTION cancel_backfill(bigint, text) SECURITY INVOKER;
 ALTER FUNCTION end_dry_run(text) SECURITY INVOKER;
+ALTER FUNCTION job_definitions_settle() SECURITY INVOKER;
 DROP FUNCTION cancel_runs(text, text);
 
 CREATE OR REPLACE FUNCTION cancel_run(run_id bigint, reason text DEFAULT NULL) RETURNS void LANGUAGE plpgsql

@@ -388,6 +388,8 @@ ALTER FUNCTION reschedule_job(text, text) SECURITY DEFINER;
 ALTER FUNCTION backfill(text, timestamptz, timestamptz, integer, boolean, jsonb, boolean) SECURITY DEFINER;
 ALTER FUNCTION cancel_backfill(bigint, text) SECURITY DEFINER;
 ALTER FUNCTION end_dry_run(text) SECURITY DEFINER;
+-- What is deferred to the commit runs when the function is over.
+ALTER FUNCTION job_definitions_settle() SECURITY DEFINER;
 
 -- By default everybody may execute a function; of ours, nobody but who was granted it. A
 -- role that could do without the functions, since it may write the tables, keeps them: a
