@@ -140,6 +140,9 @@ func cutOff(ctx context.Context) (took []time.Duration, err error) {
 	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: f.AppURL(), Logger: quiet()}); err != nil {
 		return nil, err
 	}
+	if err := f.MakeRoles(ctx); err != nil {
+		return nil, err
+	}
 	db, err := openDatabase(ctx, f.URL())
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"github.com/systempromptio/scheduler/integration/fleet"
 )
 
-const terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app' AND pid <> pg_backend_pid()"
+const terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename IN ('app', 'scheduler_serve') AND pid <> pg_backend_pid()"
 
 func serverFaults() []fault {
 	return []fault{
@@ -149,7 +149,7 @@ func diskFull(ctx context.Context, s *step) error {
 // terminateSome ends about half of the sessions of the application and the
 // replicas, so that new ones come under what was just set.
 func (s *step) terminateSome(ctx context.Context) error {
-	pids, err := askAll[int](ctx, s.admin, "SELECT pid FROM pg_stat_activity WHERE usename = 'app' ORDER BY backend_start, pid")
+	pids, err := askAll[int](ctx, s.admin, "SELECT pid FROM pg_stat_activity WHERE usename IN ('app', 'scheduler_serve') ORDER BY backend_start, pid")
 	if err != nil {
 		return err
 	}

@@ -54,9 +54,12 @@ func (s *step) during(ctx context.Context, set, reset string) error {
 	}))
 }
 
+// alterRole is for the role of the replicas.
+const alterRole = "ALTER ROLE scheduler_serve "
+
 func roleSetting(set, reset string) func(ctx context.Context, s *step) error {
 	return func(ctx context.Context, s *step) error {
-		return s.during(ctx, "ALTER ROLE app "+set, "ALTER ROLE app "+reset)
+		return s.during(ctx, alterRole+set, alterRole+reset)
 	}
 }
 
@@ -64,7 +67,7 @@ func roleSetting(set, reset string) func(ctx context.Context, s *step) error {
 func timeoutSetting(name string, low, high int) func(ctx context.Context, s *step) error {
 	return func(ctx context.Context, s *step) error {
 		value := low + s.number(high-low+1)
-		return s.during(ctx, fmt.Sprintf("ALTER ROLE app SET %s = '%dms'", name, value), fmt.Sprintf("ALTER ROLE app RESET %s", name))
+		return s.during(ctx, fmt.Sprintf(alterRole+"SET %s = '%dms'", name, value), fmt.Sprintf(alterRole+"RESET %s", name))
 	}
 }
 
@@ -123,7 +126,7 @@ func slotsTaken(ctx context.Context, s *step) (err error) {
 }
 
 // terminateOthers ends half of the sessions that do not hold the slots.
-const terminateOthers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND pid <> ALL ($1::int[]) AND pid % 2 = 0"
+const terminateOthers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('app', 'scheduler_serve') AND pid <> ALL ($1::int[]) AND pid % 2 = 0"
 
 func pidsOf(conns []*pgx.Conn) []int {
 	pids := make([]int, 0, len(conns))

@@ -83,12 +83,15 @@ func newWorld(ctx context.Context, c config) (w *world, err error) {
 	return w, nil
 }
 
-// prepare makes the scheduler's schema and the tables of its jobs, as the
-// application's role, which is no superuser.
+// prepare makes the scheduler's schema and the tables of its jobs, as the application's
+// role, which is no superuser; the replicas have a role of their own, which may less.
 func (w *world) prepare(ctx context.Context) error {
 	config := scheduler.MigrateConfig{DatabaseURL: w.fleet.AppURL(), Logger: slog.New(slog.DiscardHandler)}
 	if _, err := scheduler.MigrateUp(ctx, config); err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	if err := w.fleet.MakeRoles(ctx); err != nil {
+		return err
 	}
 	return once(ctx, w.fleet.AppURL(), nil, func(conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, fleet.Tables); err != nil {

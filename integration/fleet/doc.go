@@ -6,12 +6,13 @@
 //	...
 //	defer f.Close(ctx)
 //	_, err = scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: f.AppURL()})
+//	err = f.MakeRoles(ctx)
 //	r, err := f.StartReplica(ctx, fleet.ReplicaOptions{ID: "first"})
 //	...
 //	err = r.Cut(ctx, fleet.Blackhole)
 //
 // What a replica runs is the program in the folder replica; what its jobs work on is
-// [Tables]. It connects as the role app, which is no superuser, with a URL that names
+// [Tables]. It connects as the role that "scheduler roles" makes for replicas, with a URL that names
 // both servers.
 //
 // # What is real

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 )
 
@@ -231,6 +232,12 @@ func (f *Fleet) URL() string { return f.Primary().url(superuser, superuserPasswo
 
 // AppURL is [Fleet.URL] for the role app.
 func (f *Fleet) AppURL() string { return f.Primary().url(appUser, appPassword, database) }
+
+// MakeRoles makes the roles of the scheduler, that of the replicas among them, as
+// [testdb.MakeRoles] does. Call it between the migration and the making of [Tables].
+func (f *Fleet) MakeRoles(ctx context.Context) error {
+	return testdb.MakeRoles(ctx, f.URL(), scheduler.SchemaDefault)
+}
 
 // Primary is the server that was made the primary last.
 func (f *Fleet) Primary() *Server {

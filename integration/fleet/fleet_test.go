@@ -38,6 +38,7 @@ func newFleet(t *testing.T, o Options) *Fleet {
 	})
 	_, err = scheduler.MigrateUp(t.Context(), scheduler.MigrateConfig{DatabaseURL: f.AppURL(), Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
+	require.NoError(t, f.MakeRoles(t.Context()))
 	conn := connect(t, f.AppURL())
 	_, err = conn.Exec(t.Context(), Tables)
 	require.NoError(t, err)

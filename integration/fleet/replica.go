@@ -19,6 +19,9 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/integration/testdb"
 )
 
 const (
@@ -172,7 +175,7 @@ func (r *Replica) url() string {
 	for _, route := range r.routes {
 		hosts = append(hosts, net.JoinHostPort(route.ip.String(), strconv.Itoa(route.port)))
 	}
-	return "postgres://" + appUser + ":" + appPassword + "@" + strings.Join(hosts, ",") + "/" + database +
+	return "postgres://" + scheduler.RolesDefault().Serve + ":" + testdb.RolePassword + "@" + strings.Join(hosts, ",") + "/" + database +
 		"?target_session_attrs=read-write&connect_timeout=3&sslmode=disable"
 }
 

@@ -25,6 +25,7 @@ func TestNothingIsLeftRunning(t *testing.T) { //nolint:paralleltest // others wo
 	quiet := slog.New(slog.DiscardHandler)
 	_, err := scheduler.MigrateUp(t.Context(), scheduler.MigrateConfig{DatabaseURL: db.URL, Logger: quiet})
 	require.NoError(t, err)
+	require.NoError(t, testdb.MakeRoles(t.Context(), db.URL, scheduler.SchemaDefault))
 	registry := &jobs.Registry{}
 	running := make(chan struct{}, 1)
 	require.NoError(t, registry.Add(
@@ -42,7 +43,7 @@ func TestNothingIsLeftRunning(t *testing.T) { //nolint:paralleltest // others wo
 	}{"runs have finished": {job: "quick"}, "a run is left": {job: "endless", left: true}} {
 		before := goleak.IgnoreCurrent()
 		s, err := scheduler.New(scheduler.Config{
-			DatabaseURL: db.URL, Registry: registry, BootstrapJobs: []string{}, ReplicaID: "leaver", ShutdownTimeout: 100 * time.Millisecond, Logger: quiet,
+			DatabaseURL: testdb.ServeURL(db.URL), Registry: registry, BootstrapJobs: []string{}, ReplicaID: "leaver", ShutdownTimeout: 100 * time.Millisecond, Logger: quiet,
 		})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
