@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
@@ -117,6 +118,12 @@ type Config struct {
 	// wrapped with a label of each. Nil means no metrics; nothing reaches for
 	// prometheus.DefaultRegisterer.
 	Metrics prometheus.Registerer
+
+	// TracerProvider makes the spans of what this replica enqueues and works. The trace
+	// context travels with River's job, so a run is one trace over all replicas. Nil
+	// makes none; nothing reaches for otel's global provider. Whoever made the provider
+	// shuts it down after [Scheduler.Run] has returned.
+	TracerProvider trace.TracerProvider
 
 	// Version is what the metrics call the program's version. Empty means that of the
 	// program's main module, as Go's build information has it.

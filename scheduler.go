@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/systempromptio/scheduler/internal/connection"
+	"github.com/systempromptio/scheduler/internal/tracing"
 	"github.com/systempromptio/scheduler/river/leader"
 	"github.com/systempromptio/scheduler/river/periodic"
 	"github.com/systempromptio/scheduler/river/worker"
@@ -69,9 +70,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	defer pool.Close()
 
+	tracer := tracing.New(s.config.TracerProvider, s.config.ReplicaID, s.config.Schema)
 	ticks, err := periodic.New(periodic.Config{
 		Statements: s.statements, Declarations: s.config.declarations(), BootstrapJobs: s.config.BootstrapJobs,
-		Disabled: s.config.Disabled, Metrics: m, Logger: s.config.Logger,
+		Disabled: s.config.Disabled, Tracer: tracer, Metrics: m, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err
@@ -92,7 +94,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	work, err := worker.New(worker.Config{
 		Pool: pool, Statements: s.statements, Registry: s.config.Registry, ReplicaID: s.config.ReplicaID,
 		Presence: elector.Presence(), Watch: watch, MaxWorkers: s.config.MaxWorkers, ShutdownTimeout: s.config.ShutdownTimeout,
-		PollOnly: pollOnly, App: s.config.App, Metrics: m, Logger: s.config.Logger,
+		PollOnly: pollOnly, App: s.config.App, Tracer: tracer, Metrics: m, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err

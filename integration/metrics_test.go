@@ -35,10 +35,10 @@ func metricsOf(t testing.TB, registry *prometheus.Registry) map[string]float64 {
 			}
 			name := family.GetName()
 			switch {
-			case metric.Histogram != nil:
+			case metric.GetHistogram() != nil:
 				values[name+"_count"+labels] = float64(metric.GetHistogram().GetSampleCount())
 				values[name+"_sum"+labels] = metric.GetHistogram().GetSampleSum()
-			case metric.Counter != nil:
+			case metric.GetCounter() != nil:
 				values[name+labels] = metric.GetCounter().GetValue()
 			default:
 				values[name+labels] = metric.GetGauge().GetValue()

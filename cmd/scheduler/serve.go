@@ -30,7 +30,10 @@ database or schema that will not do is refused at once.
 SIGTERM or SIGINT ends it: it gives its leadership away, lets its runs finish for
 --shutdown-timeout, stops the rest at the end of a batch and hands them to other
 replicas. It exits with 0 if all had finished, with 3 if others go on with some. A
-second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
+second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).
+
+Traces are sent where OpenTelemetry's environment variables ask for it:
+OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER and the others.`,
 		Example: `  scheduler serve --migrate
   scheduler serve --config config.yaml --log-format json
   scheduler serve --listen 8080    # http://127.0.0.1:8080
@@ -54,7 +57,7 @@ second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 			}
 			settings.Scheduler.Logger = logger
 			settings.Scheduler.ReplicaID = replicaID
-			return serve(ctx, settings)
+			return a.serve(ctx, settings)
 		},
 	}
 	a.flags.addRest(cmd.Flags())
@@ -70,7 +73,7 @@ second signal ends it at once, with exit code 143 (SIGTERM) or 130 (SIGINT).`,
 
 // serve runs a replica and, where it was asked for, its HTTP surface. That outlives the
 // replica's runs, so that somebody can watch them end.
-func serve(ctx context.Context, settings config.Settings) error {
+func (a *app) serve(ctx context.Context, settings config.Settings) error {
 	c := settings.Scheduler
 	registry := newMetrics()
 	surface, err := newSurface(settings, registry)
@@ -82,6 +85,14 @@ func serve(ctx context.Context, settings config.Settings) error {
 	}
 	replica, err := scheduler.New(c)
 	if err != nil {
+		return err
+	}
+	c, flush, err := a.traced(ctx, replica.Config())
+	if err != nil {
+		return err
+	}
+	defer flush()
+	if replica, err = scheduler.New(c); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() {

@@ -29,8 +29,7 @@ const decideTime = time.Second
 
 // decideRuns decides a chunk of what a statement reads, oldest first.
 func (l *lead) decideRuns(ctx context.Context, read func(ctx context.Context, tx pgx.Tx, limit int) ([]sql.RequestedRun, error)) (decided bool, err error) {
-	l.decided = nil
-	err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = l.decidingTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		runs, err := read(ctx, tx, chunk)
 		if err != nil {
 			return err
@@ -152,9 +151,13 @@ func (c *caller) accept(ctx context.Context, tx pgx.Tx, run sql.RequestedRun, jo
 	if err := c.config.Statements.AcceptRun(ctx, tx, c.term.Number, run, parameters); err != nil {
 		return err
 	}
-	c.inserts = append(c.inserts, insertParams(*job, jobs.Args{
+	age := c.term.Now().Sub(run.Tick)
+	if run.Reason == ReasonCatchUp || run.Trigger == string(jobs.TriggerBackfill) {
+		age = -1 // its tick lies in the past, and nobody waited for it since
+	}
+	c.inserts = append(c.inserts, c.insertParams(*job, jobs.Args{
 		RunID: run.ID, Tick: run.Tick, Trigger: jobs.Trigger(run.Trigger), DryRun: run.DryRun, Parameters: parameters,
-	}))
+	}, age))
 	return nil
 }
 

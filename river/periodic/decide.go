@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/tracing"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
 	"github.com/systempromptio/scheduler/sql"
@@ -80,10 +81,20 @@ func (l *lead) decideDue(ctx context.Context) (decided bool, err error) {
 // ticksTx runs a transaction that decides ticks, and tells the metrics when it has
 // committed.
 func (l *lead) ticksTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
-	l.decided = nil
-	err := l.term.Tx(ctx, fn)
+	err := l.decidingTx(ctx, fn)
 	if err == nil {
 		l.config.Metrics.TicksDecided(l.term.Now(), l.decided)
+	}
+	return err
+}
+
+// decidingTx runs a transaction that decides, with nothing decided yet. When it has
+// committed, what it has enqueued is traced.
+func (l *lead) decidingTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	l.decided, l.enqueued = nil, l.config.Tracer.Begin()
+	err := l.term.Tx(ctx, fn)
+	if err == nil {
+		l.enqueued.End()
 	}
 	return err
 }
@@ -365,9 +376,9 @@ func (l *lead) enqueueTicks(ctx context.Context, tx pgx.Tx, byName map[string]*s
 			l.note(d.TickDecision, metrics.OutcomeWaiting)
 		default:
 			job := byName[d.JobName]
-			inserts = append(inserts, insertParams(*job, jobs.Args{
+			inserts = append(inserts, l.insertParams(*job, jobs.Args{
 				RunID: d.id, Tick: d.Tick, Trigger: jobs.TriggerSchedule, DryRun: job.DryRun, Parameters: d.Parameters,
-			}))
+			}, l.term.Now().Sub(d.Tick)))
 			enqueued[d.JobName]++
 			l.note(d.TickDecision, metrics.OutcomeEnqueued)
 		}
@@ -411,9 +422,14 @@ func (l *lead) resolve(job sql.DueJob, given []byte) ([]byte, error) {
 	return json.Marshal(parameters.WithoutDefaults(definition))
 }
 
-func insertParams(job sql.DueJob, args jobs.Args) river.InsertManyParams {
+// insertParams makes what River inserts. Age is how long ago the run was due or asked
+// for, negative if that is no beginning.
+func (l *lead) insertParams(job sql.DueJob, args jobs.Args, age time.Duration) river.InsertManyParams {
 	args.JobName, args.Timeout = job.JobName, job.Timeout
-	return river.InsertManyParams{Args: args, InsertOpts: &river.InsertOpts{MaxAttempts: job.MaxAttempts}}
+	metadata := l.config.Tracer.Enqueue(&l.enqueued, tracing.Run{
+		Job: args.JobName, ID: args.RunID, Tick: args.Tick, Trigger: string(args.Trigger), DryRun: args.DryRun,
+	}, l.term.Number, age)
+	return river.InsertManyParams{Args: args, InsertOpts: &river.InsertOpts{MaxAttempts: job.MaxAttempts, Metadata: metadata}}
 }
 
 // insert is the one path on which River jobs come into being.

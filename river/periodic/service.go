@@ -12,6 +12,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/tracing"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
 	"github.com/systempromptio/scheduler/river/leader"
@@ -39,6 +40,9 @@ type Config struct {
 	// Disabled enqueues nothing, whatever is due or asked for. The zero value
 	// enqueues.
 	Disabled bool
+
+	// Tracer makes the spans of what is enqueued. Nil makes none.
+	Tracer *tracing.Tracer
 
 	// Metrics is told what is decided. Nil is told nothing.
 	Metrics *metrics.Metrics
@@ -118,6 +122,8 @@ type lead struct {
 	failing   bool
 	// decided is what the transaction under way has decided, for the metrics.
 	decided []metrics.Decided
+	// enqueued are the spans of what it enqueues.
+	enqueued tracing.Enqueued
 }
 
 // Lead does the leader's work until ctx ends or the term is lost. Errors that

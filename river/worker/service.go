@@ -16,6 +16,7 @@ import (
 
 	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/tracing"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -89,6 +90,9 @@ type Config struct {
 
 	// App is handed to the jobs. Optional.
 	App any
+
+	// Tracer makes the spans of runs. Nil makes none.
+	Tracer *tracing.Tracer
 
 	// Metrics is told of runs. Nil is told nothing.
 	Metrics *metrics.Metrics

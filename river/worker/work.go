@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/tracing"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -58,7 +59,17 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	defer w.known.add(job.ID)()
 	a.metrics = w.config.Metrics.Work(job.Kind, w.Timeout(job))
 	a.outcome = metrics.OutcomeLost
-	defer func() { a.metrics.End(a.outcome) }()
+	ctx, a.span = w.config.Tracer.Attempt(ctx, job.Metadata, tracing.Run{
+		Job: job.Kind, ID: job.Args.RunID, Tick: job.Args.Tick, Trigger: string(job.Args.Trigger), DryRun: job.Args.DryRun,
+	}, job.Attempt)
+	if trace := a.span.TraceID(); trace != "" {
+		a.logger = a.logger.With(slog.String("trace_id", trace))
+	}
+	var failure error
+	defer func() {
+		a.metrics.End(a.outcome)
+		a.span.End(a.outcome, failure)
+	}()
 	// A replica that cannot prove that it is alive waits for it, so that River does
 	// not fetch the run again and again, but not until the leader takes the run
 	// away, which would count as an attempt.
@@ -81,6 +92,7 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 		a.outcome = metrics.StatusSuccess
 		return nil
 	}
+	failure = err
 	return a.end(ctx, presence, err, trace)
 }
 
@@ -132,6 +144,7 @@ type attempt struct {
 	id       sql.Attempt
 	logger   *slog.Logger
 	metrics  *metrics.Working
+	span     *tracing.Attempt
 	// outcome is how the attempt has ended, for the metrics.
 	outcome string
 	details details
@@ -229,6 +242,7 @@ func (a *attempt) started(state *sql.RunState) {
 func (a *attempt) changed(rows int64) {
 	if !a.riverJob.Args.DryRun {
 		a.metrics.Rows(rows)
+		a.span.Rows(rows)
 	}
 }
 
@@ -287,6 +301,8 @@ func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, e
 	var next details
 	var locked time.Time
 	batch := &jobs.Batch{Targets: jobs.Targets{}}
+	ctx, span := a.span.Batch(ctx)
+	defer func() { span.End(batch.Targets.Rows(), err) }()
 	err = a.inTx(ctx, "begin_batch", func(tx pgx.Tx) error {
 		if err := a.fence(ctx, tx); err != nil {
 			return err
