@@ -46,10 +46,8 @@ func stripChart(h scheduler.History) template.HTML {
 	}
 	longest := slices.Max(h.Durations)
 	paths := make(map[string]*strings.Builder)
-	counts := make(map[string]int)
 	offset := historyCount - len(h.IDs)
 	for i, status := range h.Statuses {
-		counts[status]++
 		kind := class(status)
 		if paths[kind] == nil {
 			paths[kind] = &strings.Builder{}
@@ -63,7 +61,7 @@ func stripChart(h scheduler.History) template.HTML {
 	var b strings.Builder
 	width := historyCount * (barWidth + barGap)
 	fmt.Fprintf(&b, `<svg class="strip" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
-		width, barHeight, width, barHeight, template.HTMLEscapeString(stripWords(len(h.IDs), counts)))
+		width, barHeight, width, barHeight, template.HTMLEscapeString(historyWords(h)))
 	for _, kind := range slices.Sorted(maps.Keys(paths)) {
 		fmt.Fprintf(&b, `<path class="%s" d="%s"/>`, kind, paths[kind])
 	}
@@ -71,15 +69,19 @@ func stripChart(h scheduler.History) template.HTML {
 	return template.HTML(b.String()) //nolint:gosec // made of numbers and escaped text
 }
 
-// stripWords is the strip for those who do not see it.
-func stripWords(n int, counts map[string]int) string {
+// historyWords is a strip for those who do not see it.
+func historyWords(h scheduler.History) string {
+	counts := make(map[string]int)
+	for _, status := range h.Statuses {
+		counts[status]++
+	}
 	parts := make([]string, 0, len(counts))
 	for _, status := range jobs.Statuses() {
 		if c := counts[string(status)]; c > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c, status))
 		}
 	}
-	return fmt.Sprintf("last %s: %s", counted(int64(n), "run"), strings.Join(parts, ", "))
+	return fmt.Sprintf("last %s: %s", counted(int64(len(h.IDs)), "run"), strings.Join(parts, ", "))
 }
 
 // logShare is how long a value is beside the longest, 0 to 1.

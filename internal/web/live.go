@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"html/template"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -30,15 +32,39 @@ type fragment struct {
 	data         any
 }
 
-// fragments reads the parts of a page, and says whether there is anything left to
-// change.
-type fragments func(ctx context.Context, c *call) (parts []fragment, last bool, err error)
+// part is a fragment as HTML.
+type part struct {
+	id   string
+	html template.HTML
+	hash uint64
+}
+
+//nolint:gochecknoglobals // chosen once, never changed
+var partSeed = maphash.MakeSeed()
+
+// render makes the HTML of fragments.
+func render(fragments []fragment) ([]part, error) {
+	parts := make([]part, 0, len(fragments))
+	var b bytes.Buffer
+	for _, f := range fragments {
+		b.Reset()
+		if err := templates.ExecuteTemplate(&b, f.template, f.data); err != nil {
+			return nil, fmt.Errorf("make the element %s: %w", f.id, err)
+		}
+		parts = append(parts, part{f.id, template.HTML(b.String()), maphash.Bytes(partSeed, b.Bytes())}) //nolint:gosec // a template's
+	}
+	return parts, nil
+}
+
+// changing reads the parts of a page, and says whether there is anything left to change.
+type changing func(ctx context.Context, c *call) (parts []part, last bool, err error)
 
 var errTooManyStreams = errors.New("too many pages are kept up to date by this replica")
 
 // live serves the changes of a page as server-sent events: each is the HTML of the
-// elements that have changed, by id.
-func (s *Server) live(read fragments) http.HandlerFunc {
+// elements that have changed, by id. shown says what the page holds already; nil for
+// nothing.
+func (s *Server) live(read changing, shown func(r *http.Request) map[string]uint64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case s.streams <- struct{}{}:
@@ -49,7 +75,10 @@ func (s *Server) live(read fragments) http.HandlerFunc {
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it back
-		stream := &stream{w: w, control: http.NewResponseController(w), seed: maphash.MakeSeed(), sent: make(map[string]uint64), quiet: time.Now()}
+		stream := &stream{w: w, control: http.NewResponseController(w), sent: make(map[string]uint64), quiet: time.Now()}
+		if shown != nil {
+			maps.Copy(stream.sent, shown(r))
+		}
 		ticker := time.NewTicker(streamInterval)
 		defer ticker.Stop()
 		for {
@@ -70,7 +99,7 @@ func (s *Server) live(read fragments) http.HandlerFunc {
 
 // step sends what has changed. An error is that of the stream: what cannot be read now
 // may be read the next time.
-func (s *Server) step(r *http.Request, stream *stream, read fragments) (last bool, err error) {
+func (s *Server) step(r *http.Request, stream *stream, read changing) (last bool, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
 	client, err := s.source.get(ctx)
@@ -88,30 +117,24 @@ func (s *Server) step(r *http.Request, stream *stream, read fragments) (last boo
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	seed    maphash.Seed
 	// sent is the hash of each element as it was sent last.
 	sent  map[string]uint64
 	quiet time.Time
 }
 
 // patch sends the elements that have changed.
-func (s *stream) patch(parts []fragment, last bool) error {
-	changed := make(map[string]string)
-	var b bytes.Buffer
+func (s *stream) patch(parts []part, last bool) error {
+	changed := make(map[string]template.HTML)
 	for _, part := range parts {
-		b.Reset()
-		if err := templates.ExecuteTemplate(&b, part.template, part.data); err != nil {
-			return fmt.Errorf("make the element %s: %w", part.id, err)
-		}
-		if hash := maphash.Bytes(s.seed, b.Bytes()); s.sent[part.id] != hash {
-			s.sent[part.id] = hash
-			changed[part.id] = b.String()
+		if s.sent[part.id] != part.hash {
+			s.sent[part.id] = part.hash
+			changed[part.id] = part.html
 		}
 	}
 	if len(changed) > 0 || last {
 		return s.send("patch", struct {
-			Elements map[string]string `json:"elements"`
-			Last     bool              `json:"last"`
+			Elements map[string]template.HTML `json:"elements"`
+			Last     bool                     `json:"last"`
 		}{changed, last})
 	}
 	if time.Since(s.quiet) < streamKeepAlive {
@@ -136,32 +159,29 @@ func (s *stream) send(event string, data any) error {
 	return s.control.Flush()
 }
 
-func (s *Server) overviewFragments(ctx context.Context, _ *call) ([]fragment, bool, error) {
+func (s *Server) overviewParts(ctx context.Context, _ *call) ([]part, bool, error) {
 	snapshot, err := s.overview.get(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	data := overviewData{fleetView: newFleetView(snapshot), Working: runViews(snapshot.working), Incidents: incidentViews(snapshot.incidents)}
-	parts := []fragment{{"fleet", "fleet", data}, {"working", "working", data}, {"incidents", "incidents", data}}
-	for _, job := range jobViews(snapshot) {
-		parts = append(parts, fragment{"job-row", "job-" + job.Name, job})
-	}
-	return parts, false, nil
+	return snapshot.parts, false, nil
 }
 
-func (s *Server) jobFragments(ctx context.Context, c *call) ([]fragment, bool, error) {
+func (s *Server) jobParts(ctx context.Context, c *call) ([]part, bool, error) {
 	data, _, _, err := s.readJob(ctx, c)
 	if err != nil {
 		return nil, false, err
 	}
-	return []fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}}, false, nil
+	parts, err := render([]fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}})
+	return parts, false, err
 }
 
-func (s *Server) runFragments(ctx context.Context, c *call) ([]fragment, bool, error) {
+func (s *Server) runParts(ctx context.Context, c *call) ([]part, bool, error) {
 	run, err := byID(ctx, c, c.client.Run)
 	if err != nil {
 		return nil, false, err
 	}
 	data := s.runData(run)
-	return []fragment{{"run", "run", data}}, data.Run.Ended, nil
+	parts, err := render([]fragment{{"run-facts", "run-facts", data}, {"run-cancel", "run-cancel", data}, {"run-rest", "run-rest", data}})
+	return parts, data.Run.Ended, err
 }

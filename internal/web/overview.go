@@ -2,6 +2,8 @@ package web
 
 import (
 	"context"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/systempromptio/scheduler"
@@ -36,6 +38,12 @@ type snapshot struct {
 	days      map[string][]scheduler.DayRows
 	working   []scheduler.Run
 	incidents []scheduler.Incident
+
+	// serial is the snapshot's number, rows its jobs as views, and parts what of the page
+	// changes: made once for all who look.
+	serial uint64
+	rows   []jobView
+	parts  []part
 }
 
 // overview reads snapshots, one for all who look.
@@ -43,7 +51,17 @@ type overview struct {
 	source *source
 	fast   *shared[*snapshot]
 	slow   *shared[slowPart]
+
+	mu sync.Mutex
+	// serial counts snapshots; given is what the latest of them held, for the pages that
+	// were made of them.
+	serial uint64
+	given  map[uint64]map[string]uint64
 }
+
+// givenMax is how many snapshots are known after they were shown: a page asks for its
+// changes as soon as it is loaded.
+const givenMax = 30
 
 // slowPart is what a snapshot takes from an older one.
 type slowPart struct {
@@ -52,7 +70,7 @@ type slowPart struct {
 }
 
 func newOverview(source *source) *overview {
-	return &overview{source: source, fast: newShared[*snapshot](), slow: newShared[slowPart]()}
+	return &overview{source: source, fast: newShared[*snapshot](), slow: newShared[slowPart](), given: make(map[uint64]map[string]uint64)}
 }
 
 // get gives the newest snapshot.
@@ -101,8 +119,47 @@ func (o *overview) read(ctx context.Context) (*snapshot, error) {
 		part, err := readSlowPart(ctx, client, s.now)
 		return part, max(slowInterval, overviewShare*time.Since(start)), err
 	})
+	if err != nil {
+		return nil, err
+	}
 	s.days, s.incidents = slow.days, slow.incidents
-	return &s, err
+	return &s, o.render(&s)
+}
+
+// render makes the parts of the page, and remembers what they are.
+func (o *overview) render(s *snapshot) (err error) {
+	s.rows = jobViews(s)
+	data := overviewData{fleetView: newFleetView(s), WorkingRuns: runViews(s.working), Incidents: incidentViews(s.incidents)}
+	fragments := []fragment{{"fleet", "fleet", data}, {"working", "working", data}, {"incidents", "incidents", data}}
+	for _, job := range s.rows {
+		fragments = append(fragments, fragment{"job-row", "job-" + job.Name, job})
+	}
+	if s.parts, err = render(fragments); err != nil {
+		return err
+	}
+	hashes := make(map[string]uint64, len(s.parts))
+	for _, part := range s.parts {
+		hashes[part.id] = part.hash
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.serial++
+	s.serial = o.serial
+	o.given[s.serial] = hashes
+	delete(o.given, s.serial-givenMax)
+	return nil
+}
+
+// shown is what a page holds that was made of a snapshot, by element; nothing if that is
+// too long ago.
+func (o *overview) shown(serial string) map[string]uint64 {
+	n, err := strconv.ParseUint(serial, 10, 64)
+	if err != nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.given[n]
 }
 
 func readSlowPart(ctx context.Context, client *scheduler.Client, now time.Time) (part slowPart, err error) {

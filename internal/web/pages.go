@@ -49,9 +49,9 @@ func (s *Server) addPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /runs", s.html(s.runsPage))
 	mux.HandleFunc("GET /runs/{id}", s.html(s.runPage))
 	mux.HandleFunc("GET /agenda", s.html(s.agendaPage))
-	mux.HandleFunc("GET /live/overview", s.live(s.overviewFragments))
-	mux.HandleFunc("GET /live/jobs/{name}", s.live(s.jobFragments))
-	mux.HandleFunc("GET /live/runs/{id}", s.live(s.runFragments))
+	mux.HandleFunc("GET /live/overview", s.live(s.overviewParts, func(r *http.Request) map[string]uint64 { return s.overview.shown(r.URL.Query().Get("shown")) }))
+	mux.HandleFunc("GET /live/jobs/{name}", s.live(s.jobParts, nil))
+	mux.HandleFunc("GET /live/runs/{id}", s.live(s.runParts, nil))
 	for action, do := range s.forms() {
 		mux.HandleFunc("POST "+action, s.form(do))
 	}
@@ -105,10 +105,16 @@ func writeErrorPage(w http.ResponseWriter, refused *refusal) {
 type overviewData struct {
 	page
 	fleetView
-	Working   []runView
-	Jobs      []jobView
-	Incidents []incidentView
-	Query     string
+
+	// WorkingRuns and Incidents are for the parts, and Fleet to Trouble are those.
+	WorkingRuns             []runView
+	Incidents               []incidentView
+	Fleet, Working, Trouble template.HTML
+	Rows                    []template.HTML
+	// Query is what was looked for, and Found says how many jobs were found.
+	Query, Found string
+	// Known: there are jobs, whether or not any was found.
+	Known bool
 }
 
 func (s *Server) overviewPage(ctx context.Context, c *call) (string, any, error) {
@@ -117,17 +123,16 @@ func (s *Server) overviewPage(ctx context.Context, c *call) (string, any, error)
 		return "", nil, err
 	}
 	query := strings.TrimSpace(c.r.URL.Query().Get("q"))
-	data := overviewData{page: s.page("Overview", "overview", "/live/overview"), Query: query}
-	data.fleetView, data.Working, data.Jobs, data.Incidents = newFleetView(snapshot), runViews(snapshot.working), jobViews(snapshot), incidentViews(snapshot.incidents)
-	if query != "" {
-		found := data.Jobs[:0]
-		for _, job := range data.Jobs {
-			if strings.Contains(job.Name, strings.ToLower(query)) {
-				found = append(found, job)
-			}
-		}
-		data.Jobs = found
+	data := overviewData{
+		page: s.page("Overview", "overview", fmt.Sprintf("/live/overview?shown=%d", snapshot.serial)), Query: query, Known: len(snapshot.rows) > 0,
+		Fleet: snapshot.parts[0].html, Working: snapshot.parts[1].html, Trouble: snapshot.parts[2].html,
 	}
+	for i, part := range snapshot.parts[3:] {
+		if strings.Contains(snapshot.rows[i].Find, strings.ToLower(query)) {
+			data.Rows = append(data.Rows, part.html)
+		}
+	}
+	data.Found = counted(int64(len(data.Rows)), "job")
 	return "overview.html", data, nil
 }
 
@@ -135,15 +140,17 @@ func (s *Server) overviewPage(ctx context.Context, c *call) (string, any, error)
 type jobData struct {
 	page
 	Job         jobView
-	Shown       int
 	Bars        []barView
+	BarWords    string
+	Latest      []runView
 	DayRows     []scheduler.DayRows
 	DaysWide    template.HTML
 	Parameters  []parameterView
 	Preview     *nextView
 	PreviewText string
 	Explainable bool
-	Open        bool
+	// Open names what is unfolded: run or reschedule.
+	Open string
 	Incidents   []incidentView
 }
 
@@ -156,12 +163,15 @@ func (s *Server) jobPage(ctx context.Context, c *call) (string, any, error) {
 		return "", nil, err
 	}
 	data.PreviewText = job.Schedule
-	if text := strings.TrimSpace(c.r.URL.Query().Get("schedule")); text != "" {
-		data.PreviewText, data.Preview = text, newNextView(job, text, now)
+	if c.r.URL.Query().Has("run") {
+		data.Open = "run"
 	}
+	if text := strings.TrimSpace(c.r.URL.Query().Get("schedule")); text != "" {
+		data.PreviewText, data.Open = text, "reschedule"
+	}
+	data.Preview = newNextView(job, data.PreviewText, now)
 	_, err = s.explainable(job.JobName)
 	data.Explainable = err == nil
-	data.Open = c.r.URL.Query().Has("run")
 	return "job.html", data, nil
 }
 
@@ -195,10 +205,11 @@ func (s *Server) readJob(ctx context.Context, c *call) (data jobData, job schedu
 		DaysWide: dayChart(days, now), Incidents: incidentViews(incidents),
 	}
 	if len(histories) > 0 {
-		data.Bars = barViews(histories[0])
+		data.Bars, data.BarWords = barViews(histories[0]), historyWords(histories[0])
 	}
-	data.Shown = len(data.Bars)
-	return data, job, now, nil
+	latest, err := c.client.Runs(ctx, scheduler.RunFilter{JobName: name, Limit: latestCount})
+	data.Latest = runViews(latest)
+	return data, job, now, err
 }
 
 func (s *Server) explainPage(ctx context.Context, c *call) (string, any, error) {
@@ -214,7 +225,12 @@ func (s *Server) explainPage(ctx context.Context, c *call) (string, any, error) 
 	}{s.page("What "+c.name()+" would do", "job", ""), c.name(), explanations}, err
 }
 
-const runsPageSize = 100
+const (
+	// runsPageSize is how many runs a page of the list shows, latestCount how many a job's
+	// page does.
+	runsPageSize = 100
+	latestCount  = 10
+)
 
 func (s *Server) runsPage(ctx context.Context, c *call) (string, any, error) {
 	filter, err := runFilter(c, limitMax)

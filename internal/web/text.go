@@ -15,6 +15,7 @@ func functions() template.FuncMap {
 	return template.FuncMap{
 		"class": class, "grouped": grouped, "seconds": secondsText, "moment": moment, "counted": counted,
 		"ago": agoText, "percent": percent, "firstLine": firstLine, "compact": compact, "stamp": stamp,
+		"full": fullMoment, "name": breakable,
 	}
 }
 
@@ -64,6 +65,20 @@ func moment(t *time.Time) template.HTML {
 		return "–"
 	}
 	return template.HTML(`<time datetime="` + t.UTC().Format(time.RFC3339) + `">` + stamp(*t) + `</time>`) //nolint:gosec // made of digits
+}
+
+// fullMoment is a time that a script leaves as it is, and says behind it how long ago
+// that is.
+func fullMoment(t *time.Time) template.HTML {
+	if t == nil {
+		return "–"
+	}
+	return template.HTML(`<time class="full" datetime="` + t.UTC().Format(time.RFC3339) + `">` + stamp(*t) + `</time>`) //nolint:gosec // made of digits
+}
+
+// breakable is a name that may be broken behind its underscores.
+func breakable(name string) template.HTML {
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(name), "_", "_<wbr>")) //nolint:gosec // escaped
 }
 
 // stamp is a time in UTC.

@@ -19,9 +19,20 @@ import (
 type fleetView struct {
 	Leader   *leaderView
 	Replicas []replicaView
-	Counts   string
-	Paused   string
+	// ReplicaCount and Counts say in words how many there are.
+	ReplicaCount, Counts string
+	Paused               string
+	// Attention are jobs that somebody has to look at, the first few; More is how many
+	// there are beyond.
+	Attention []attentionView
+	More      int
 }
+
+// attentionView is a job that somebody has to look at.
+type attentionView struct{ Name, Why string }
+
+// attentionMax is how many of those are named.
+const attentionMax = 8
 
 type leaderView struct {
 	ReplicaID string
@@ -46,9 +57,18 @@ func newFleetView(s *snapshot) fleetView {
 		}
 		v.Replicas = append(v.Replicas, replicaView{Name: name, Running: replica.Running})
 	}
+	v.ReplicaCount = counted(int64(len(v.Replicas)), "replica")
 	counts := make(map[string]int64)
 	for _, job := range s.jobs {
 		counts[job.State]++
+		why := attention(job)
+		switch {
+		case why == "":
+		case len(v.Attention) < attentionMax:
+			v.Attention = append(v.Attention, attentionView{job.JobName, why})
+		default:
+			v.More++
+		}
 	}
 	parts := []string{counted(int64(len(s.jobs)), "job")}
 	for _, state := range slices.Sorted(maps.Keys(counts)) {
@@ -57,6 +77,17 @@ func newFleetView(s *snapshot) fleetView {
 	v.Counts = strings.Join(parts, ", ")
 	v.Paused = stateWords(s.state)
 	return v
+}
+
+// attention says why somebody has to look at a job; nothing if nobody has to.
+func attention(job scheduler.Job) string {
+	switch {
+	case deref(job.LastStatus) == string(jobs.StatusFailed), deref(job.LastStatus) == string(jobs.StatusBlocked):
+		return *job.LastStatus
+	case deref(job.Problem) != "":
+		return "problem"
+	}
+	return ""
 }
 
 // stateWords says that the whole scheduler rests, and why.
@@ -84,11 +115,15 @@ func pauseWords(at *time.Time, by, reason *string) string {
 // jobView is a job as the pages show it.
 type jobView struct {
 	Name, Description, State, StateClass, DryRun string
+	// Find is what the job is found by.
+	Find string
 	Schedule, Declared, Timezone, Words          string
 	Override                                     bool
 	LastRun, NextRun, Rollout                    *time.Time
 	LastStatus, LastFacts, LastError             string
 	Problem, Paused, Policy                      string
+	// JobPaused: the job is, whatever holds for the whole scheduler.
+	JobPaused bool
 	Strip, Days                                  template.HTML
 }
 
@@ -132,12 +167,13 @@ func newJobView(job scheduler.Job, state scheduler.State) jobView {
 	}
 	v.LastFacts = strings.Join(facts, ", ")
 	if job.PausedAt != nil {
-		v.Paused = "Paused " + pauseWords(job.PausedAt, job.PausedBy, job.PausedReason)
+		v.JobPaused, v.Paused = true, "Paused "+pauseWords(job.PausedAt, job.PausedBy, job.PausedReason)
 	}
 	if words := stateWords(state); words != "" {
 		v.Paused = words
 	}
 	v.Policy = fmt.Sprintf("overlap: %s; missed ticks: %s; timeout %s; at most %s", job.Overlap, job.CatchUp, secondsText(job.Timeout), counted(int64(job.MaxAttempts), "attempt"))
+	v.Find = strings.Join([]string{job.JobName, job.State, v.LastStatus, v.DryRun, attention(job)}, " ")
 	return v
 }
 
@@ -269,6 +305,8 @@ type runView struct {
 	DryRun, Ended                         bool
 	Tick                                  *time.Time
 	Rows, Took, Remark                    string
+	Trigger, Replica                      string
+	Attempt                               int
 	Done, Total, Percent                  int64
 	Progress, Error, Parameters, RiverURL string
 	Targets                               []targetView
@@ -301,6 +339,11 @@ func newRunView(run scheduler.Run) runView {
 		Ended: jobs.Status(run.Status).Ended(), Tick: &run.Tick, Rows: "–", Took: "–", Error: deref(run.Error), Parameters: compact(run.Parameters),
 		Done: deref(run.ProgressDone), Total: deref(run.ProgressTotal), Targets: targetViews(run.Targets), Story: story(run),
 	}
+	v.Trigger, v.Replica = run.Trigger, cmp.Or(deref(run.ReplicaID), "–")
+	if run.RequestedBy != nil {
+		v.Trigger += ", by " + *run.RequestedBy
+	}
+	v.Attempt = int(run.Attempt)
 	if run.RowsAffected != nil {
 		v.Rows = grouped(*run.RowsAffected)
 	}

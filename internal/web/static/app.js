@@ -4,7 +4,7 @@
 
 document.documentElement.classList.add("scripted");
 
-// Times as how long ago they are; the time itself is in the title.
+// Times as how long ago they are; the time itself is in the title, or stays before it.
 const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
@@ -13,53 +13,86 @@ function showTimes(root) {
     if (!element.title) element.title = element.textContent;
     const seconds = Math.round((Date.parse(element.dateTime) - Date.now()) / 1000);
     const [unit, length] = units.find(([, length]) => Math.abs(seconds) >= length) || ["second", 1];
-    const text = relative.format(Math.trunc(seconds / length), unit);
+    let text = relative.format(Math.trunc(seconds / length), unit);
+    if (element.classList.contains("full")) text = `${element.title} (${text})`;
     if (element.textContent !== text) element.textContent = text;
   }
 }
 
 // What the server sends when something has changed: the HTML of elements, by id. What
-// somebody is using just now is left alone, and taken from what comes next.
+// somebody fills in, has unfolded or has selected for copying is left alone, and taken
+// from what comes next.
 const waiting = new Map();
 
 function inUse(element) {
-  return element.contains(document.activeElement) && document.activeElement !== document.body && !element.matches("tr");
+  if (element.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, button")) return true;
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(element, true);
+}
+
+const focusable = "a[href], summary, [tabindex='0']";
+
+// What is the user's, and not the server's, goes over to the new element.
+function carryOver(old, fresh) {
+  if (old.matches("tr")) fresh.hidden = old.hidden;
+  const opened = [...old.querySelectorAll("details")];
+  fresh.querySelectorAll("details").forEach((details, i) => { details.open = opened[i]?.open ?? details.open; });
+  const place = [...old.querySelectorAll(focusable)].indexOf(document.activeElement);
+  const scrolled = [...old.querySelectorAll(".scroll, pre")].map((e) => [e.scrollLeft, e.scrollTop]);
+  const address = place < 0 ? null : document.activeElement.getAttribute("href");
+  return () => {
+    fresh.querySelectorAll(".scroll, pre").forEach((e, i) => { if (scrolled[i]) [e.scrollLeft, e.scrollTop] = scrolled[i]; });
+    if (place < 0) return;
+    const again = address && fresh.querySelector(`a[href="${CSS.escape(address)}"]`);
+    (again || fresh.querySelectorAll(focusable)[place])?.focus({ preventScroll: true });
+  };
+}
+
+function parse(html) {
+  const holder = document.createElement("template");
+  holder.innerHTML = html;
+  return holder.content.firstElementChild;
 }
 
 function replace(id, html) {
   const old = document.getElementById(id);
-  if (!old) return;
+  if (!old) return add(id, html);
   if (inUse(old)) {
     waiting.set(id, html);
     return;
   }
   waiting.delete(id);
-  const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-  const open = [...old.querySelectorAll("details")].map((details) => details.open);
-  const holder = document.createElement("template");
-  holder.innerHTML = html;
-  const fresh = holder.content.firstElementChild;
+  const fresh = parse(html);
   if (!fresh) return;
-  if (old.matches("tr")) fresh.hidden = old.hidden;
-  fresh.querySelectorAll("details").forEach((details, i) => { if (open[i]) details.open = true; });
+  const finish = carryOver(old, fresh);
   old.replaceWith(fresh);
-  if (focused) fresh.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  finish();
   showTimes(fresh);
+  filterAll();
+}
+
+// A row that the page does not have means a job that is new. A page that shows what the
+// server has found stays with that.
+function add(id, html) {
+  if (!id.startsWith("job-") || new URLSearchParams(location.search).get("q")) return;
+  const body = document.querySelector("#jobs tbody");
+  if (!body) {
+    location.reload();
+    return;
+  }
+  const fresh = parse(html);
+  const next = [...body.rows].find((row) => row.dataset.name > fresh.dataset.name);
+  body.insertBefore(fresh, next || null);
+  showTimes(fresh);
+  filterAll();
 }
 
 function retryWaiting() {
   for (const [id, html] of [...waiting]) replace(id, html);
 }
 
-// A row that the page does not have yet means a job that is new: the page is loaded
-// again, if nobody is at work on it.
-function isNew(id) {
-  return id.startsWith("job-") && document.getElementById("jobs") && !document.getElementById(id) && !new URLSearchParams(location.search).get("q");
-}
-
 function say(text) {
   const state = document.getElementById("live-state");
-  state.hidden = !text;
   if (state.textContent !== text) state.textContent = text;
 }
 
@@ -68,28 +101,38 @@ function live(address) {
   source.addEventListener("patch", (event) => {
     const { elements, last } = JSON.parse(event.data);
     say("");
-    for (const [id, html] of Object.entries(elements)) {
-      if (isNew(id) && document.activeElement === document.body) {
-        source.close();
-        location.reload();
-        return;
-      }
-      replace(id, html);
-    }
+    for (const [id, html] of Object.entries(elements)) replace(id, html);
     if (last) source.close();
   });
+  source.addEventListener("alive", () => say(""));
   source.addEventListener("trouble", (event) => say("Not up to date: " + JSON.parse(event.data)));
-  source.addEventListener("open", () => say(""));
-  source.addEventListener("error", () => say("Not up to date: no connection to this replica"));
+  source.addEventListener("error", () => {
+    say("Not up to date: no connection to this replica");
+    // A browser gives up after an answer that is none.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => live(address), 5000);
+  });
   addEventListener("pagehide", () => source.close());
 }
 
-// Finding jobs by name.
+// Finding jobs by name or state.
 function filterRows(input) {
-  const text = input.value.trim().toLowerCase();
-  for (const row of document.querySelectorAll(`#${input.dataset.filter} tbody tr`)) {
-    row.hidden = !row.dataset.name.includes(text);
+  const words = input.value.trim().toLowerCase().split(/\s+/);
+  const rows = [...document.querySelectorAll(`#${input.dataset.filter} tbody tr`)];
+  let found = 0;
+  for (const row of rows) {
+    const hit = words.every((word) => row.dataset.find.includes(word));
+    if (row.hidden === hit) row.hidden = !hit;
+    if (hit) found++;
   }
+  const line = document.getElementById("found");
+  const text = `${found} of ${rows.length} jobs found.`;
+  if (!line || new URLSearchParams(location.search).get("q")) return;
+  line.hidden = !words[0];
+  if (line.textContent !== text) line.textContent = text;
+}
+
+function filterAll() {
+  for (const input of document.querySelectorAll("input[data-filter]")) if (input.value) filterRows(input);
 }
 
 // The next times of a schedule, while it is typed.
@@ -123,10 +166,10 @@ function preview(input) {
     clearTimeout(timer);
     timer = setTimeout(show, 150);
   });
-  input.closest("details")?.addEventListener("toggle", show);
 }
 
 showTimes(document);
+filterAll();
 setInterval(() => { showTimes(document); retryWaiting(); }, 1000);
 document.addEventListener("focusout", () => setTimeout(retryWaiting));
 for (const input of document.querySelectorAll("input[data-filter]")) {
