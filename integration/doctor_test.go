@@ -121,6 +121,10 @@ func TestDoctorOfAHealthyFleet(t *testing.T) {
 	hasFinding(t, report, finding{"clock", "difference", doctor.StatusOK, "", ""})
 	hasFinding(t, report, finding{"tables", "rules", doctor.StatusOK, "DELETE logs: ", ""})
 
+	least := shell.as(scheduler.RolesDefault().Serve).examine(t, "--config", "yearly.yaml")
+	lacksFinding(t, least, doctor.StatusProblem, doctor.StatusWarning, doctor.StatusSkipped)
+	hasFinding(t, least, finding{"server", "visibility", doctor.StatusNote, "sees nothing of the sessions of other roles", "GRANT pg_read_all_stats"})
+
 	text := shell.succeed(t, "doctor", "--config", "yearly.yaml", "--strict", "--verbose")
 	require.Contains(t, text, "0 problems, 0 warnings")
 	require.Contains(t, text, "plan: block ranges: ")

@@ -131,8 +131,8 @@ func (s *Statements) DoctorMissingPrivileges(ctx context.Context, db Querier, wa
 	})
 }
 
-// DoctorMissingInSchema lists the named functions, and the sequences of the schema, that
-// the role may not use.
+// DoctorMissingInSchema lists which functions and sequences of the schema, of those that
+// are named, the role may not use.
 func (s *Statements) DoctorMissingInSchema(ctx context.Context, db Querier, names []string) ([]DoctorPrivilege, error) {
 	args := pgx.NamedArgs{"schema": s.schema, "names": names}
 	functions, err := collect[DoctorPrivilege](ctx, db, "look at the privileges on functions", s.Text("doctor_missing_functions"), args)

@@ -50,13 +50,12 @@ WHERE p.pronamespace = to_regnamespace(@schema) AND p.proname = ANY (@names::tex
 ORDER BY 1
 
 -- name: doctor_missing_sequences
--- CASE: of what is no sequence, the function raises an error.
+-- The identities' sequences go with their tables. CASE: of what is no sequence, the
+-- function raises an error.
 SELECT c.oid::regclass::text AS object, 'USAGE' AS privilege
 FROM pg_class c
-WHERE c.relnamespace = to_regnamespace(@schema)
-  AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') AND NOT has_sequence_privilege(c.oid, 'UPDATE') ELSE false END
-  -- An identity's sequence goes with the table.
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i')
+WHERE c.relnamespace = to_regnamespace(@schema) AND c.relname = ANY (@names::text[])
+  AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') ELSE false END
 ORDER BY 1
 
 -- name: doctor_settings

@@ -142,6 +142,8 @@ type examination struct {
 	// pool is nil while there is no connection.
 	pool    *pgxpool.Pool
 	session sql.DoctorSession
+	// mayLook: the schema is there, and may be looked into.
+	mayLook bool
 	// maySchema: the schema is there, is one that this build works with, and may be
 	// looked into.
 	maySchema bool

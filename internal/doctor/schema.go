@@ -14,7 +14,10 @@ import (
 	"github.com/systempromptio/scheduler/sql"
 )
 
-const noSchema = "the schema does not fit"
+const (
+	noSchema  = "the schema does not fit"
+	rolesHint = "scheduler roles writes a script that grants all of it"
+)
 
 // needs are what serve does in the scheduler's schema, by table. Views are read with
 // the privileges of their owner, but tables are named as well.
@@ -38,11 +41,12 @@ var needs = []struct{ table, privileges string }{ //nolint:gochecknoglobals // a
 	{"replicas", "SELECT"},
 }
 
-// calls are the functions that serve calls, by itself or by a view or trigger. What
-// operators call need not be granted to it.
+// calls are the functions that serve calls, by itself or by a view or trigger, and the
+// sequence from which it takes ids. What operators call need not be granted to it.
 var calls = []string{ //nolint:gochecknoglobals // a table that nobody changes
 	"check_parameters", "check_policies", "join_fleet", "lock_key", "migrated_version", "oldest_compatible_version",
 	"schedule_in_force", "timezone_in_force", "wait_for_leader_lock", "wake_leader",
+	"river_job_id_seq",
 }
 
 // schema makes the checks of the schema and of the privileges on it.
@@ -50,7 +54,7 @@ func (e *examination) schema(ctx context.Context) {
 	names := []string{"version", "river_version"}
 	if e.pool == nil {
 		e.skip(groupSchema, noConnection, names...)
-		e.skip(groupPrivileges, noConnection, "schema")
+		e.skip(groupPrivileges, noConnection, "schema", "job")
 		return
 	}
 	var access sql.DoctorSchemaAccess
@@ -60,7 +64,7 @@ func (e *examination) schema(ctx context.Context) {
 	})
 	if err != nil {
 		e.failed(groupSchema, "version", err)
-		e.skip(groupPrivileges, noSchema, "schema")
+		e.skip(groupPrivileges, noSchema, "schema", "job")
 		return
 	}
 	switch {
@@ -71,14 +75,16 @@ func (e *examination) schema(ctx context.Context) {
 		}
 		e.add(groupSchema, "version", StatusProblem, fmt.Sprintf("schema %q has not been set up", e.config.Schema)).fix(fix)
 		e.skip(groupSchema, noSchema, "river_version")
-		e.skip(groupPrivileges, noSchema, "schema")
+		e.skip(groupPrivileges, noSchema, "schema", "job")
 		return
 	case !access.MayUse:
 		e.skip(groupSchema, "the role may not look into the schema", names...)
 		e.add(groupPrivileges, "schema", StatusProblem, fmt.Sprintf("role %q lacks USAGE on schema %q", e.session.Role, e.config.Schema)).
-			fix(fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", quote(e.config.Schema), quote(e.session.Role)))
+			fix(fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", quote(e.config.Schema), quote(e.session.Role))).detail(rolesHint)
+		e.skip(groupPrivileges, "the role may not look into the schema", "job")
 		return
 	}
+	e.mayLook = true
 	e.versions(ctx)
 	e.privileges(ctx)
 }
@@ -145,7 +151,7 @@ func (e *examination) privileges(ctx context.Context) {
 		return
 	}
 	e.maySchema = e.maySchema && !slices.ContainsFunc(missing, func(p sql.DoctorPrivilege) bool { return p.Privilege == "SELECT" })
-	e.add(groupPrivileges, "schema", StatusProblem, fmt.Sprintf("role %q lacks %s", e.session.Role, list(missing))).fix(e.grants(missing))
+	e.add(groupPrivileges, "schema", StatusProblem, fmt.Sprintf("role %q lacks %s", e.session.Role, list(missing))).fix(e.grants(missing)).detail(rolesHint)
 }
 
 // jobPrivileges looks at what a cleanup job needs on the application's tables.

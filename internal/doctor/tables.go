@@ -26,16 +26,21 @@ const (
 // tables looks at what the next run of each cleanup job would meet.
 func (e *examination) tables(ctx context.Context) {
 	names := []string{"autovacuum", "rules"}
+	var rates map[string]float64
+	var tables []string
 	switch {
 	case e.pool == nil:
 		e.skip(groupTables, noConnection, names...)
 		return
 	case !e.maySchema:
 		e.skip(groupTables, noSchema, names...)
-		return
+		if !e.mayLook {
+			return
+		}
+	default:
+		rates = e.rates(ctx)
+		defer func() { e.withoutAutovacuum(ctx, tables) }()
 	}
-	rates := e.rates(ctx)
-	var tables []string
 	for _, job := range e.config.Registry.List() {
 		cleanup, ok := job.(*retention.Job)
 		if !ok {
@@ -50,9 +55,10 @@ func (e *examination) tables(ctx context.Context) {
 		for _, p := range cleanup.Privileges(e.config.Schema, parameters) {
 			tables = append(tables, p.Table)
 		}
-		e.survey(ctx, cleanup, parameters, rates[cleanup.Definition().Name])
+		if e.maySchema {
+			e.survey(ctx, cleanup, parameters, rates[cleanup.Definition().Name])
+		}
 	}
-	e.withoutAutovacuum(ctx, tables)
 }
 
 // parametersOf are those that a scheduled run of a job has: as the leader has declared
