@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -97,7 +98,10 @@ type tab struct {
 	*testing.T
 
 	ctx     context.Context
+	cancel  context.CancelFunc
 	address string
+	// others are the goroutines that end with the tab.
+	others sync.WaitGroup
 
 	mu       sync.Mutex
 	troubles []string
@@ -113,10 +117,10 @@ func openTab(t *testing.T, address string) *tab {
 	parent, err := browser()
 	require.NoError(t, err)
 	ctx, cancel := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
-	p := &tab{T: t, ctx: ctx, address: address, urls: make(map[network.RequestID]string)}
+	p := &tab{T: t, ctx: ctx, cancel: cancel, address: address, urls: make(map[network.RequestID]string)}
 	require.NoError(t, chromedp.Listen(ctx, p.hear))
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() && ctx.Err() == nil {
 			p.photograph("failed", false)
 		}
 		p.mu.Lock()
@@ -125,8 +129,7 @@ func openTab(t *testing.T, address string) *tab {
 		if len(troubles) > 0 {
 			t.Errorf("in the browser:\n%s", strings.Join(troubles, "\n"))
 		}
-		cancel()
-		_ = chromedp.Cancel(ctx) // waits
+		_ = p.close() // it may be closed
 	})
 	for _, domain := range []cdp.Command[cdp.Empty, cdp.Empty]{log.Enable, runtime.Enable} {
 		call(p, domain, cdp.Empty{})
@@ -137,6 +140,17 @@ func openTab(t *testing.T, address string) *tab {
 	p.resize(wide)
 	return p
 }
+
+// close closes the window, and what it does.
+func (p *tab) close() error {
+	err := chromedp.Cancel(p.ctx)
+	p.cancel()
+	p.others.Wait()
+	return err
+}
+
+// join runs something until the window is closed.
+func (p *tab) join(run func()) { p.others.Go(run) }
 
 // call sends a command of the protocol.
 func call[P, R any](p *tab, command cdp.Command[P, R], params P) R {
@@ -310,8 +324,13 @@ func (p *tab) artifacts() string {
 }
 
 // photograph keeps a picture of the page, or of the part that the window shows.
+//
+// Nobody looks at them unless a place for them is named.
 func (p *tab) photograph(name string, whole bool) {
 	p.Helper()
+	if os.Getenv("SCHEDULER_TEST_ARTIFACTS") == "" && flag.Lookup("test.artifacts").Value.String() != "true" {
+		return
+	}
 	take := chromedp.CaptureScreenshot()
 	if whole {
 		take = chromedp.FullScreenshot(100)

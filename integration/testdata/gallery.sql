@@ -32,7 +32,7 @@ SELECT job_name, at, 'schedule', status,
     CASE status WHEN 'skipped' THEN 'overlap' WHEN 'missed' THEN 'outage' WHEN 'cancelled' THEN 'by anna: it was the wrong day' END,
     CASE status WHEN 'failed' THEN 3 ELSE 1 END, 'replica-' || n % 3, 1,
     CASE WHEN status NOT IN ('skipped', 'missed') THEN at END,
-    at + CASE WHEN status IN ('skipped', 'missed') THEN interval '0' ELSE make_interval(secs => exp(n * 7 % 11)) END,
+    at + CASE WHEN status IN ('skipped', 'missed') THEN interval '0' ELSE make_interval(secs => exp(n * 7 % 8)) END,
     CASE WHEN status = 'success' THEN (n * 7919) % 100000 END, job_name IN ('rehearsal', 'new_cleanup'),
     CASE status
         WHEN 'failed' THEN E'panic: runtime error: index out of range [3] with length 3\n\ngoroutine 118 [running]:\ngithub.com/example/platform/imports.(*Importer).row(0xc0004c21e0, {0xc000a3c000, 0x3, 0x3})\n\t/src/platform/imports/importer.go:214 +0x5d4\ngithub.com/example/platform/imports.(*Importer).Run(0xc0004c21e0, {0x1a2b3c4, 0xc0001a40f0})\n\t/src/platform/imports/importer.go:131 +0x2a8'

@@ -150,8 +150,8 @@ type jobData struct {
 	PreviewText string
 	Explainable bool
 	// Open names what is unfolded: run or reschedule.
-	Open string
-	Incidents   []incidentView
+	Open      string
+	Incidents []incidentView
 }
 
 func (s *Server) jobPage(ctx context.Context, c *call) (string, any, error) {

@@ -84,6 +84,16 @@ func breakable(name string) template.HTML {
 // stamp is a time in UTC.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
+// tickText is a time as its schedule means it: with its day of the week, and how far its
+// zone is from UTC.
+func tickText(t time.Time) string {
+	zone := "UTC"
+	if _, offset := t.Zone(); offset != 0 {
+		zone += t.Format("-07:00")
+	}
+	return t.Format("Mon 2006-01-02 15:04:05 ") + zone
+}
+
 // agoText is how long something has lasted.
 func agoText(since, now time.Time) string { return secondsText(max(now.Sub(since).Seconds(), 0)) }
 

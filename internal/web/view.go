@@ -116,15 +116,15 @@ func pauseWords(at *time.Time, by, reason *string) string {
 type jobView struct {
 	Name, Description, State, StateClass, DryRun string
 	// Find is what the job is found by.
-	Find string
-	Schedule, Declared, Timezone, Words          string
-	Override                                     bool
-	LastRun, NextRun, Rollout                    *time.Time
-	LastStatus, LastFacts, LastError             string
-	Problem, Paused, Policy                      string
+	Find                                string
+	Schedule, Declared, Timezone, Words string
+	Override                            bool
+	LastRun, NextRun, Rollout           *time.Time
+	LastStatus, LastFacts, LastError    string
+	Problem, Paused, Policy             string
 	// JobPaused: the job is, whatever holds for the whole scheduler.
-	JobPaused bool
-	Strip, Days                                  template.HTML
+	JobPaused   bool
+	Strip, Days template.HTML
 }
 
 func jobViews(s *snapshot) []jobView {
@@ -293,7 +293,7 @@ func newNextView(job scheduler.Job, text string, now time.Time) *nextView {
 	}
 	v := &nextView{Words: next.Words}
 	for _, tick := range next.Ticks {
-		v.Ticks = append(v.Ticks, tick.Format("Mon 2006-01-02 15:04:05 MST"))
+		v.Ticks = append(v.Ticks, tickText(tick))
 	}
 	return v
 }

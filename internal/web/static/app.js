@@ -135,6 +135,14 @@ function filterAll() {
   for (const input of document.querySelectorAll("input[data-filter]")) if (input.value) filterRows(input);
 }
 
+// A time as its schedule means it.
+const weekday = new Intl.DateTimeFormat("en", { weekday: "short", timeZone: "UTC" });
+
+function tickText(tick) {
+  const [, day, time, zone] = tick.match(/^(\S+)T([\d:]+)\S*?(Z|[+-][\d:]+)$/);
+  return `${weekday.format(Date.parse(day + "T00:00:00Z"))} ${day} ${time} UTC${zone === "Z" ? "" : zone}`;
+}
+
 // The next times of a schedule, while it is typed.
 function preview(input) {
   const target = document.getElementById(input.getAttribute("aria-describedby"));
@@ -157,7 +165,7 @@ function preview(input) {
     const list = document.createElement("ol");
     for (const tick of body.ticks) {
       const item = document.createElement("li");
-      item.textContent = tick;
+      item.textContent = tickText(tick);
       list.append(item);
     }
     target.append(line, list);
