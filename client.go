@@ -95,6 +95,9 @@ func NewClient(ctx context.Context, databaseURL, schema string) (*Client, error)
 	}
 	config.MaxConns = 2
 	config.BeforeConnect = connection.Source{URL: databaseURL}.Refresh
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "scheduler client"
+	}
 	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
