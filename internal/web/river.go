@@ -63,7 +63,7 @@ func (r *River) Close() {
 
 // river serves River UI.
 func (s *Server) river(w http.ResponseWriter, r *http.Request) {
-	river, err := s.source.getRiver(r.Context())
+	river, err := s.source.river(r.Context())
 	if err != nil {
 		s.fail(w, r, err)
 		return

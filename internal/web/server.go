@@ -62,7 +62,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	s := &Server{config: config, access: newAccess(config), source: &source{connectFunc: config.ConnectFunc, riverFunc: config.RiverFunc}, ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), ending: make(chan struct{})}
+	s := &Server{config: config, access: newAccess(config), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), ending: make(chan struct{})}
 	s.overview = newOverview(s.source)
 	s.handler = s.routes()
 	return s, nil

@@ -16,6 +16,9 @@ type shared[T any] struct {
 
 func newShared[T any]() *shared[T] { return &shared[T]{turn: make(chan struct{}, 1)} }
 
+// far is how long anything is good at most; a time.Time has its limits.
+const far = 100 * 365 * 24 * time.Hour
+
 // get gives the value, or reads it if it is too old. read says for how long the value
 // is good; it is not interrupted when the one for whom it is read has gone.
 func (s *shared[T]) get(ctx context.Context, read func(context.Context) (T, time.Duration, error)) (value T, err error) {
@@ -32,6 +35,16 @@ func (s *shared[T]) get(ctx context.Context, read func(context.Context) (T, time
 	defer cancel()
 	var good time.Duration
 	s.value, good, s.err = read(reading)
-	s.until = time.Now().Add(good)
+	s.until = time.Now().Add(min(good, far))
 	return s.value, s.err
+}
+
+// end waits for its turn, gives the last value, and makes it an error for whoever asks
+// afterwards.
+func (s *shared[T]) end(because error) (value T, err error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	value, err = s.value, s.err
+	s.err, s.until = because, time.Now().Add(far)
+	return value, err
 }

@@ -2,7 +2,7 @@ package web
 
 import (
 	"context"
-	"sync"
+	"errors"
 	"time"
 
 	"github.com/systempromptio/scheduler"
@@ -13,67 +13,44 @@ import (
 type source struct {
 	connectFunc func(ctx context.Context) (*scheduler.Client, error)
 	riverFunc   func(ctx context.Context) (*River, error)
-
-	mu     sync.Mutex // one request connects, the others wait for it
-	client *scheduler.Client
-	river  *River
-	closed bool
-	failed error
-	retry  time.Time
+	client      *shared[*scheduler.Client]
+	openRiver   *shared[*River]
 }
 
-// retryInterval is how long a connection that failed is not tried again: whoever
-// asks gets the same error.
+func newSource(c Config) *source {
+	return &source{connectFunc: c.ConnectFunc, riverFunc: c.RiverFunc, client: newShared[*scheduler.Client](), openRiver: newShared[*River]()}
+}
+
+// retryInterval is how long a connection that failed is not tried again: whoever asks
+// gets the same error.
 const retryInterval = 500 * time.Millisecond
+
+var errClosed = errors.New("the server stops")
 
 // get gives the client.
 func (s *source) get(ctx context.Context) (*scheduler.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return nil, context.Canceled
-	case s.client != nil:
-		return s.client, nil
-	case time.Now().Before(s.retry):
-		return nil, s.failed
-	}
-	client, err := s.connectFunc(ctx)
-	if err != nil {
-		s.failed, s.retry = err, time.Now().Add(retryInterval)
-		return nil, err
-	}
-	s.client = client
-	return client, nil
+	return s.client.get(ctx, func(ctx context.Context) (*scheduler.Client, time.Duration, error) { return opened(ctx, s.connectFunc) })
 }
 
-// getRiver gives River UI.
-func (s *source) getRiver(ctx context.Context) (*River, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return nil, context.Canceled
-	case s.river != nil:
-		return s.river, nil
-	}
-	river, err := s.riverFunc(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.river = river
-	return river, nil
+// river gives River UI.
+func (s *source) river(ctx context.Context) (*River, error) {
+	return s.openRiver.get(ctx, func(ctx context.Context) (*River, time.Duration, error) { return opened(ctx, s.riverFunc) })
 }
 
-// close closes both. What is asked for afterwards has ended.
+func opened[T any](ctx context.Context, open func(context.Context) (T, error)) (T, time.Duration, error) {
+	value, err := open(ctx)
+	if err != nil {
+		return value, retryInterval, err
+	}
+	return value, far, nil
+}
+
+// close closes what is open. What is asked for afterwards is refused.
 func (s *source) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.client != nil {
-		s.client.Close()
+	if client, err := s.client.end(errClosed); err == nil && client != nil {
+		client.Close()
 	}
-	if s.river != nil {
-		s.river.Close()
+	if river, err := s.openRiver.end(errClosed); err == nil && river != nil {
+		river.Close()
 	}
 }
