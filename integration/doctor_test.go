@@ -152,6 +152,18 @@ func TestDoctorWithoutAServer(t *testing.T) {
 	require.Equal(t, 1, report.Problems)
 }
 
+// A server that takes connections and says nothing.
+func TestDoctorOfAFrozenServer(t *testing.T) {
+	t.Parallel()
+	server := testdb.Start(t, testdb.Options{})
+	db := testdb.New(t, migrated, testdb.On(server))
+	server.Pause(t)
+	report := shellOf(t, db).examine(t)
+	server.Unpause(t)
+	hasFinding(t, report, finding{"connection", "database_url", doctor.StatusProblem, "no answer in time", "firewall"})
+	require.Equal(t, 1, report.Problems)
+}
+
 func TestDoctorOfTheConnection(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)

@@ -25,6 +25,10 @@ const (
 	roundTripSlow = 50 * time.Millisecond
 	roundTrips    = 5
 
+	// beginTimeout is how long a server may take to begin a transaction, with a new
+	// connection.
+	beginTimeout = 10 * time.Second
+
 	noConnection = "the database cannot be reached"
 )
 
@@ -33,7 +37,31 @@ const (
 type readOnly struct{ e *examination }
 
 func (r readOnly) Begin(ctx context.Context) (pgx.Tx, error) {
-	return r.e.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: r.e.statements.Text("doctor_begin")})
+	if r.e.isLost.Load() {
+		return nil, errLost
+	}
+	beginCtx, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	tx, err := r.e.pool.BeginTx(beginCtx, pgx.TxOptions{BeginQuery: r.e.statements.Text("doctor_begin")})
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		r.e.isLost.Store(true)
+	}
+	r.e.notice(err)
+	return tx, err
+}
+
+// errLost: the database was reached, and is not any more.
+var errLost = errors.New("the connection was lost meanwhile")
+
+// reachable says whether the database was reached, and has not been lost since.
+func (e *examination) reachable() bool { return e.pool != nil && !e.isLost.Load() }
+
+// notice looks at an error: where the database is away, it is not asked again, since each
+// time would take as long.
+func (e *examination) notice(err error) {
+	if err != nil && connection.IsAway(err) {
+		e.isLost.Store(true)
+	}
 }
 
 // read asks in one transaction.
@@ -63,7 +91,7 @@ func (e *examination) connect(ctx context.Context) {
 	}
 	if err := e.openPool(ctx); err != nil {
 		e.failed(groupConnection, "pool", err)
-		e.pool = nil
+		e.isLost.Store(true)
 		return
 	}
 	e.serverItself(ctx, config)

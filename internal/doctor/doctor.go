@@ -8,9 +8,11 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -139,8 +141,9 @@ type examination struct {
 	statements *sql.Statements
 	report     Report
 
-	// pool is nil while there is no connection.
+	// pool is nil while there was no connection.
 	pool    *pgxpool.Pool
+	isLost  atomic.Bool
 	session sql.DoctorSession
 	// mayLook: the schema is there, and may be looked into.
 	mayLook bool
@@ -206,6 +209,11 @@ func (e *examination) skip(group, why string, names ...string) {
 
 // failed adds a check that could not be made by an error of its own.
 func (e *examination) failed(group, name string, err error) {
+	e.notice(err)
+	if errors.Is(err, errLost) {
+		e.skip(group, err.Error(), name)
+		return
+	}
 	found, fix := diagnose(err)
 	e.add(group, name, StatusWarning, "could not be looked at: "+found).fix(fix)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler"
@@ -92,6 +93,31 @@ func TestIsLocal(t *testing.T) {
 		require.Equal(t, want, isLocal(host), host)
 	}
 	require.Equal(t, "[::1]:5432", hostPort(&pgx.ConnConfig{Config: pgconn.Config{Host: "::1", Port: 5432}}))
+}
+
+// Once the database is away, it is not asked again.
+func TestExaminationOfADatabaseThatGoesAway(t *testing.T) {
+	t.Parallel()
+	pool, err := pgxpool.New(t.Context(), "postgres://127.0.0.1:1/none")
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	e := &examination{statements: sql.For(sql.SchemaDefault), pool: pool, maySchema: true, report: Report{Status: StatusOK}}
+	require.True(t, e.reachable())
+	e.fleet(t.Context())
+	require.False(t, e.reachable())
+	require.Equal(t, StatusWarning, e.report.Checks[0].Status)
+	require.Contains(t, e.report.Checks[0].Found, "could not be looked at: connect: connection refused")
+	require.Equal(t, 5, e.report.Skipped)
+	err = e.read(t.Context(), func(context.Context, pgx.Tx) error { panic("it was asked") })
+	require.ErrorIs(t, err, errLost)
+	e.failed(groupServer, "connections", err)
+	e.server(t.Context())
+	e.schema(t.Context())
+	e.tables(t.Context())
+	for _, c := range e.report.Checks[1:] {
+		require.Equal(t, StatusSkipped, c.Status, c.Name)
+		require.Contains(t, c.Found, "not looked at: ")
+	}
 }
 
 func TestReportCounts(t *testing.T) {

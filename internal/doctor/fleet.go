@@ -30,7 +30,7 @@ type fleetState struct {
 func (e *examination) fleet(ctx context.Context) {
 	names := []string{"leader", "replicas", "ticks", "jobs", "failures", "runs"}
 	switch {
-	case e.pool == nil:
+	case !e.reachable():
 		e.skip(groupFleet, noConnection, names...)
 		return
 	case !e.maySchema:

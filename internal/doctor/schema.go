@@ -52,7 +52,7 @@ var calls = []string{ //nolint:gochecknoglobals // a table that nobody changes
 // schema makes the checks of the schema and of the privileges on it.
 func (e *examination) schema(ctx context.Context) {
 	names := []string{"version", "river_version"}
-	if e.pool == nil {
+	if !e.reachable() {
 		e.skip(groupSchema, noConnection, names...)
 		e.skip(groupPrivileges, noConnection, "schema", "job")
 		return

@@ -52,7 +52,7 @@ const (
 
 // server makes the checks of the server's settings and of what goes on in it.
 func (e *examination) server(ctx context.Context) {
-	if e.pool == nil {
+	if !e.reachable() {
 		e.skip(groupServer, noConnection, "timeouts", "settings", "connections", "visibility", "snapshots", "client_check")
 		return
 	}

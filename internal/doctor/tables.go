@@ -29,7 +29,7 @@ func (e *examination) tables(ctx context.Context) {
 	var rates map[string]float64
 	var tables []string
 	switch {
-	case e.pool == nil:
+	case !e.reachable():
 		e.skip(groupTables, noConnection, names...)
 		return
 	case !e.maySchema:
@@ -43,7 +43,7 @@ func (e *examination) tables(ctx context.Context) {
 	}
 	for _, job := range e.config.Registry.List() {
 		cleanup, ok := job.(*retention.Job)
-		if !ok {
+		if !ok || !e.reachable() {
 			continue
 		}
 		parameters, err := e.parametersOf(cleanup)
