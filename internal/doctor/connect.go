@@ -90,8 +90,8 @@ func (e *examination) connect(ctx context.Context) {
 		return
 	}
 	if err := e.openPool(ctx); err != nil {
-		e.failed(groupConnection, "pool", err)
 		e.isLost.Store(true)
+		e.failed(groupConnection, "pool", err)
 		return
 	}
 	e.serverItself(ctx, config)
@@ -142,6 +142,7 @@ func (e *examination) openPool(ctx context.Context) error {
 func (e *examination) serverItself(ctx context.Context, config *pgx.ConnConfig) {
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
+		e.isLost.Store(true)
 		e.failed(groupConnection, "server_version", err)
 		return
 	}
@@ -150,6 +151,7 @@ func (e *examination) serverItself(ctx context.Context, config *pgx.ConnConfig) 
 	e.session, err = e.statements.DoctorSession(ctx, conn)
 	after := time.Now()
 	if err != nil {
+		e.isLost.Store(true)
 		e.failed(groupConnection, "server_version", err)
 		return
 	}

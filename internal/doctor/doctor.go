@@ -207,7 +207,8 @@ func (e *examination) skip(group, why string, names ...string) {
 	}
 }
 
-// failed adds a check that could not be made by an error of its own.
+// failed adds a check that could not be made by an error of its own. It is a problem if
+// the database has gone away by that.
 func (e *examination) failed(group, name string, err error) {
 	e.notice(err)
 	if errors.Is(err, errLost) {
@@ -215,7 +216,11 @@ func (e *examination) failed(group, name string, err error) {
 		return
 	}
 	found, fix := diagnose(err)
-	e.add(group, name, StatusWarning, "could not be looked at: "+found).fix(fix)
+	status := StatusWarning
+	if !e.reachable() {
+		status = StatusProblem
+	}
+	e.add(group, name, status, "could not be looked at: "+found).fix(fix)
 }
 
 func (e *examination) configuration() {

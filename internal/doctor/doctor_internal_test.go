@@ -105,7 +105,7 @@ func TestExaminationOfADatabaseThatGoesAway(t *testing.T) {
 	require.True(t, e.reachable())
 	e.fleet(t.Context())
 	require.False(t, e.reachable())
-	require.Equal(t, StatusWarning, e.report.Checks[0].Status)
+	require.Equal(t, StatusProblem, e.report.Checks[0].Status)
 	require.Contains(t, e.report.Checks[0].Found, "could not be looked at: connect: connection refused")
 	require.Equal(t, 5, e.report.Skipped)
 	err = e.read(t.Context(), func(context.Context, pgx.Tx) error { panic("it was asked") })
