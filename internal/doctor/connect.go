@@ -94,7 +94,7 @@ func (e *examination) connect(ctx context.Context) {
 		e.failed(groupConnection, "pool", err)
 		return
 	}
-	e.serverItself(ctx, config)
+	e.serverItself(ctx)
 	e.pooler(ctx, config, leaderConfig)
 }
 
@@ -139,7 +139,7 @@ func (e *examination) openPool(ctx context.Context) error {
 }
 
 // serverItself looks at the server and the way to it.
-func (e *examination) serverItself(ctx context.Context, config *pgx.ConnConfig) {
+func (e *examination) serverItself(ctx context.Context) {
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
 		e.isLost.Store(true)
@@ -163,14 +163,16 @@ func (e *examination) serverItself(ctx context.Context, config *pgx.ConnConfig) 
 		e.add(groupConnection, "server_version", StatusOK, "PostgreSQL "+e.session.ServerVersionText)
 	}
 	e.primary()
-	_, encrypted := conn.Conn().PgConn().Conn().(*tls.Conn)
+	// Of several hosts, the one that was taken.
+	socket := conn.Conn().PgConn().Conn()
+	_, encrypted := socket.(*tls.Conn)
 	switch {
 	case encrypted:
 		e.add(groupConnection, "encryption", StatusOK, "the connection is encrypted (TLS)")
-	case isLocal(config.Host):
+	case isLocal(socket.RemoteAddr()):
 		e.add(groupConnection, "encryption", StatusOK, "the connection does not leave this machine")
 	default:
-		e.add(groupConnection, "encryption", StatusNote, "the connection to "+config.Host+" is not encrypted: passwords and rows can be read on the way").
+		e.add(groupConnection, "encryption", StatusNote, "the connection to "+socket.RemoteAddr().String()+" is not encrypted: passwords and rows can be read on the way").
 			fix("add sslmode=verify-full to the connection string, and ssl = on to the server's configuration")
 	}
 	e.roundTrip(ctx, conn.Conn())
@@ -317,9 +319,10 @@ func hostPort(config *pgx.ConnConfig) string {
 	return net.JoinHostPort(config.Host, fmt.Sprint(config.Port))
 }
 
-func isLocal(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.HasPrefix(host, "/") || host == "localhost" || ip != nil && ip.IsLoopback()
+// isLocal says whether what is sent there does not leave the machine.
+func isLocal(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
 }
 
 func closeConn(ctx context.Context, conn *pgx.Conn) {
