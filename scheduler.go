@@ -49,8 +49,8 @@ func (s *Scheduler) Config() Config { return s.config.withDefaults() }
 // left running. A clean end returns nil; where runs had to be handed to others, the
 // error is [ErrRunsLeft].
 //
-// The errors before anything was changed: [ErrStandby], [ErrSchema], [ErrPooled],
-// [ErrUnsupportedServer], or the server's refusal (a *pgconn.PgError), such as a
+// The errors before anything was changed: [ErrStandby], [ErrSchema], [ErrPrivilege],
+// [ErrPooled], [ErrUnsupportedServer], or the server's refusal (a *pgconn.PgError), such as a
 // wrong password; and a [*ConfigError] if Config.Metrics has another replica's metrics.
 func (s *Scheduler) Run(ctx context.Context) error {
 	start := time.Now()

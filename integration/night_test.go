@@ -93,7 +93,7 @@ func TestOperationsAreRecorded(t *testing.T) {
 		"backfill yearly_hit", "cancel_backfill yearly_hit no need", "end_dry_run in_rollout", "change_job yearly_hit",
 	}, listed(t, db, "SELECT concat_ws(' ', action, job_name, reason) FROM scheduler.operations ORDER BY at"))
 	require.Equal(t, []string{"postgres", roles.Operator}, listed(t, db, "SELECT DISTINCT who FROM scheduler.operations ORDER BY who"))
-	require.Equal(t, `{"enabled": {"to": false, "from": true}, "overlap": {"to": "queue", "from": "skip"}}`,
+	require.JSONEq(t, `{"enabled": {"to": false, "from": true}, "overlap": {"to": "queue", "from": "skip"}}`,
 		scalar[string](t, db, "SELECT details::text FROM scheduler.operations WHERE action = 'change_job'"))
 	require.Equal(t, "the test", scalar[string](t, db, "SELECT application FROM scheduler.operations WHERE action = 'pause_job' AND client_addr IS NOT NULL"))
 

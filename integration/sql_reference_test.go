@@ -18,11 +18,10 @@ import (
 
 const sqlReferencePath = "../docs/reference/sql.md"
 
-//nolint:gochecknoglobals // a flag of this test binary
 var updateSQLReference = flag.Bool("update-sql-reference", false, "write docs/reference/sql.md from the database's catalog")
 
 // sqlStates are the SQLSTATEs that our functions raise.
-var sqlStates = []struct{ code, meaning string }{ //nolint:gochecknoglobals // a table that nobody changes
+var sqlStates = []struct{ code, meaning string }{
 	{"SC001", "unknown job"},
 	{"SC002", "a parameter is unknown, of the wrong type or out of range, or a policy is"},
 	{"SC003", "the job or the scheduler is paused, the leader does not know the job, the run has ended, or the job is not in rollout"},
@@ -86,12 +85,11 @@ func sqlReference(t *testing.T, db *testdb.DB) string {
 		rows, err := db.Pool(t).Query(t.Context(), `SELECT attname::text, format_type(atttypid, atttypmod), col_description(attrelid, attnum)
 			FROM pg_attribute WHERE attrelid = ('scheduler.' || $1)::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, view.Name)
 		require.NoError(t, err)
-		var column, kind, comment string
-		_, err = pgx.ForEachRow(rows, []any{&column, &kind, &comment}, func() error {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", column, kind, cell(comment))
-			return nil
-		})
+		columns, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Name, Type, Comment string }])
 		require.NoError(t, err)
+		for _, column := range columns {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", column.Name, column.Type, cell(column.Comment))
+		}
 	}
 	const functions = `SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') → ' || pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
 		FROM pg_proc p WHERE pronamespace = 'scheduler'::regnamespace AND prorettype <> 'trigger'::regtype AND proname <> 'river_job_state_in_bitmask'
