@@ -24,6 +24,8 @@ type (
 	Job = sql.JobRow
 	// Run is a run as the view runs shows it.
 	Run = sql.RunRow
+	// LogLine is a line of a run's log as the view run_logs shows it.
+	LogLine = sql.LogLineRow
 	// Leader is who leads.
 	Leader = sql.LeaderRow
 	// Replica is a replica that lives.
@@ -223,6 +225,15 @@ func (c *Client) Run(ctx context.Context, id int64) (Run, error) {
 		return Run{}, fmt.Errorf("run %d: %w; list them with: scheduler runs", id, ErrRunNotFound)
 	}
 	return run, c.translate(err)
+}
+
+// Log reads what is kept of a run's log: see Config.LogLines. The error wraps
+// [ErrRunNotFound] if there is no such run.
+func (c *Client) Log(ctx context.Context, id int64) ([]LogLine, error) {
+	if _, err := c.Run(ctx, id); err != nil {
+		return nil, err
+	}
+	return c.statements.ListLog(ctx, c.pool, id)
 }
 
 // Leader reads who leads; nil if nobody does.

@@ -35,6 +35,15 @@ const (
 	// TimeZoneDefault is the zone in which schedules are read that name none.
 	TimeZoneDefault = "UTC"
 
+	// LogLinesDefault is how many lines of an attempt's log are kept.
+	LogLinesDefault = 100
+
+	// LogLinesOff keeps none.
+	LogLinesOff = -1
+
+	// logLinesMax is what fits into 64 kB if the lines are short.
+	logLinesMax = 1000
+
 	// bootstrapJobDefault is run once when a fleet starts, as the platform always
 	// did, if it is registered.
 	bootstrapJobDefault = "cleanup_inactive_sessions"
@@ -104,6 +113,12 @@ type Config struct {
 	// others. Zero means
 	// worker.ShutdownTimeoutDefault.
 	ShutdownTimeout time.Duration
+
+	// LogLines is how many lines of what an attempt logs at level info and above, through
+	// jobs.Run.Logger, are kept in the database with the run: the first half and the last
+	// half of them, at most 64 kB. The view run_logs shows them, to whoever may read it.
+	// Zero means [LogLinesDefault], [LogLinesOff] keeps none.
+	LogLines int
 
 	// ReplicaID identifies this process start in the ledger and in pg_stat_activity;
 	// it must differ at every start. Letters, digits, dots, underscores and dashes,
@@ -224,6 +239,9 @@ func (c Config) withDefaults() Config {
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = worker.ShutdownTimeoutDefault
 	}
+	if c.LogLines == 0 {
+		c.LogLines = LogLinesDefault
+	}
 	if c.ReplicaID == "" {
 		c.ReplicaID = newReplicaID()
 	}
@@ -284,6 +302,9 @@ func (c Config) validate() error {
 	}
 	if c.ShutdownTimeout < 0 {
 		refuse("shutdown_timeout", fmt.Errorf("is %v, must not be negative", c.ShutdownTimeout))
+	}
+	if c.LogLines != LogLinesOff && (c.LogLines < 1 || c.LogLines > logLinesMax) {
+		refuse("log_lines", fmt.Errorf("is %d, must be between 1 and %d, or 0 for none", c.LogLines, logLinesMax))
 	}
 	refuse("replica_id", leader.CheckReplicaID(c.ReplicaID))
 	for _, name := range c.BootstrapJobs {

@@ -94,7 +94,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	work, err := worker.New(worker.Config{
 		Pool: pool, Statements: s.statements, Registry: s.config.Registry, ReplicaID: s.config.ReplicaID,
 		Presence: elector.Presence(), Watch: watch, MaxWorkers: s.config.MaxWorkers, ShutdownTimeout: s.config.ShutdownTimeout,
-		PollOnly: pollOnly, App: s.config.App, Tracer: tracer, Metrics: m, Logger: s.config.Logger,
+		PollOnly: pollOnly, LogLines: s.config.LogLines, App: s.config.App, Tracer: tracer, Metrics: m, Logger: s.config.Logger,
 	})
 	if err != nil {
 		return err

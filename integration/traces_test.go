@@ -159,7 +159,8 @@ func TestTraceOfATickAndOfAKilledReplica(t *testing.T) {
 	exec1(t, db, `UPDATE scheduler.river_job SET metadata = metadata || '{"traceparent": "00-`+trace+`-b7ad6b7169203331-01"}'
 		WHERE id = (SELECT river_job_id FROM scheduler.job_runs WHERE id = $1)`, first)
 	victim.kill()
-	waitValue(t, db, waitRun, "heir", "SELECT replica_id FROM scheduler.runs WHERE id = $1 AND status = 'running'", first)
+	waitValue(t, db, waitRun, true, "SELECT status = 'running' AND replica_id = 'heir' AND started_at < clock_timestamp() - interval '1 second' FROM scheduler.runs WHERE id = $1", first)
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'scheduler worker heir' AND state = 'idle in transaction' AND state_change < clock_timestamp() - interval '200 ms')")
 	exec1(t, db, "SELECT scheduler.cancel_run($1)", first)
 	again := waitSpans(t, recorder, first, "run endless", 1)[0]
 	require.Equal(t, trace, again.SpanContext().TraceID().String())

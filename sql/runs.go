@@ -246,3 +246,15 @@ func (s *Statements) ReportProgress(ctx context.Context, db Querier, runID int64
 	}
 	return nil
 }
+
+// StoreLog stores what an attempt has logged: an array of objects with at, level,
+// message and attributes.
+func (s *Statements) StoreLog(ctx context.Context, tx pgx.Tx, attempt Attempt, lines []byte) error {
+	_, err := tx.Exec(ctx, s.Text("store_log"), pgx.NamedArgs{
+		"run_id": attempt.RunID, "attempt": attempt.Attempt, "replica_id": attempt.ReplicaID, "lines": lines,
+	})
+	if err != nil {
+		return fmt.Errorf("store the log of run %d: %w", attempt.RunID, err)
+	}
+	return nil
+}

@@ -172,3 +172,6 @@ ORDER BY t.n
 UPDATE scheduler.backfill_requests
 SET decided_at = clock_timestamp(), left_out = @left_out, remaining = @remaining, error = @error
 WHERE id = @id
+
+-- name: store_log
+INSERT INTO scheduler.run_log_chunks (run_id, attempt, replica_id, lines) VALUES (@run_id, @attempt, @replica_id, @lines::jsonb)

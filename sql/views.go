@@ -10,6 +10,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// LogLineRow is a row of the view run_logs.
+type LogLineRow struct {
+	Attempt   int    `json:"attempt"`
+	ReplicaID string `json:"replica_id"`
+	// At is nil where lines are left out.
+	At         *time.Time      `json:"at"`
+	Level      string          `json:"level"`
+	Message    string          `json:"message"`
+	Attributes json.RawMessage `json:"attributes"`
+}
+
+// ListLog reads what is kept of a run's log, in order.
+func (s *Statements) ListLog(ctx context.Context, db Querier, runID int64) ([]LogLineRow, error) {
+	return collect[LogLineRow](ctx, db, "read the log of a run", s.Text("list_log"), pgx.NamedArgs{"run_id": runID})
+}
+
 // JobRow is a row of the view jobs, with the policies of scheduled_jobs. Its JSON
 // has the columns' names; durations are in seconds.
 type JobRow struct {

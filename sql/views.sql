@@ -29,6 +29,12 @@ SELECT r.id, r.job_name, r.tick, r.trigger, r.status, r.reason, r.attempt, r.rep
 FROM scheduler.runs r
 WHERE r.id = @id
 
+-- name: list_log
+SELECT attempt, replica_id, at, level, message, attributes
+FROM scheduler.run_logs
+WHERE run_id = @run_id
+ORDER BY chunk_id, n
+
 -- name: get_leader
 SELECT replica_id, epoch, backend_pid, acquired_at FROM scheduler.leader
 

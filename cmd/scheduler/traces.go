@@ -51,7 +51,7 @@ func (t *tracesTrouble) Handle(err error) {
 	defer t.mu.Unlock()
 	if t.said.IsZero() || time.Since(t.said) > time.Minute {
 		t.said = time.Now()
-		t.logger.Warn("traces: spans may be lost, runs are not affected", slog.Any("error", err)) //nolint:sloglint // otel gives no context
+		t.logger.Warn("traces: spans may be lost, runs are not affected", slog.Any("error", err))
 	}
 }
 

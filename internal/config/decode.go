@@ -181,6 +181,12 @@ func decodeScalar(node *yaml.Node, target any, enum []string, otherwise string) 
 			return fmt.Errorf("must be a whole number, not %s", describe(node))
 		}
 		return setPositive(target, n, otherwise)
+	case *linesOrOff:
+		n, err := strconv.Atoi(node.Value)
+		if !is("!!int") || err != nil {
+			return fmt.Errorf("must be a whole number, or 0 for none, not %s", describe(node))
+		}
+		return target.set(n)
 	case *time.Duration:
 		d, err := time.ParseDuration(node.Value)
 		if !is("!!str") && !is("!!int") || err != nil {

@@ -124,6 +124,11 @@ func Fields() []Field {
 			target:  func(s *Settings) any { return &s.Scheduler.Migrate },
 		},
 		{
+			Name: "log_lines", Usage: "lines of what a run's attempt logs at level info and above that are kept in the database, 1 to 1000; 0 for none",
+			Default: "100",
+			target:  func(s *Settings) any { return (*linesOrOff)(&s.Scheduler.LogLines) },
+		},
+		{
 			Name: "log_level", Usage: "least level that is logged: debug, info, warn or error",
 			Default: "info", Enum: []string{"debug", "info", "warn", "error"},
 			target: func(s *Settings) any { return &s.LogLevel },
@@ -197,7 +202,7 @@ func (f Field) Type() string {
 	switch f.target(&Settings{}).(type) {
 	case *bool:
 		return "bool"
-	case *int:
+	case *int, *linesOrOff:
 		return "int"
 	case *time.Duration:
 		return "duration"
@@ -216,6 +221,8 @@ func (f Field) Text(s Settings) string {
 		return strconv.FormatBool(*target)
 	case *int:
 		return strconv.Itoa(*target)
+	case *linesOrOff:
+		return strconv.Itoa(max(int(*target), 0))
 	case *time.Duration:
 		return target.String()
 	case *[]string:
@@ -254,6 +261,12 @@ func (f Field) parse(text string, s *Settings) error {
 			return fmt.Errorf("must be a whole number, not %q", text)
 		}
 		return setPositive(target, n, f.Default)
+	case *linesOrOff:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("must be a whole number, or 0 for none, not %q", text)
+		}
+		return target.set(n)
 	case *time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -277,6 +290,19 @@ func (f Field) parse(text string, s *Settings) error {
 
 // durationOrOff is a duration of which zero means that there is none.
 type durationOrOff time.Duration
+
+// linesOrOff is a number of which zero means that there are none.
+type linesOrOff int
+
+func (l *linesOrOff) set(n int) error {
+	if n < 0 {
+		return fmt.Errorf("is %d, must not be negative; 0 for none", n)
+	}
+	if *l = linesOrOff(n); n == 0 {
+		*l = scheduler.LogLinesOff
+	}
+	return nil
+}
 
 // A zero would mean the default, which is not what somebody writes it for.
 

@@ -42,7 +42,7 @@ func refusals(t *testing.T, err error, path string) []string {
 
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
-	const fields = "the configuration has: database_url, leader_database_url, schema, enabled, timezone, dry_run, max_workers, shutdown_timeout, bootstrap_jobs, migrate, log_level, log_format, listen, http_token, http_basic_auth, http_read_only, jobs"
+	const fields = "the configuration has: database_url, leader_database_url, schema, enabled, timezone, dry_run, max_workers, shutdown_timeout, bootstrap_jobs, migrate, log_lines, log_level, log_format, listen, http_token, http_basic_auth, http_read_only, jobs"
 	const jobFields = "a job has: name, enabled, schedule, timezone, parameters, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run, dry_run_for"
 	const registered = "registered are: cleanup_empty_contexts, cleanup_inactive_sessions, cleanup_job_runs, database_cleanup"
 	tests := []struct {
@@ -289,6 +289,7 @@ func TestPrecedence(t *testing.T) {
 		"shutdown_timeout":    {"1s", "2s", "3s"},
 		"bootstrap_jobs":      {"[database_cleanup]", "cleanup_job_runs, database_cleanup", ""},
 		"migrate":             {"true", "false", "true"},
+		"log_lines":           {"5", "0", "1000"},
 		"log_level":           {"debug", "warn", "error"},
 		"log_format":          {"json", "text", "json"},
 		"listen":              {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},

@@ -70,6 +70,9 @@ func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
 	var state string
 	ended, settled := a.settle(ctx, func(ctx context.Context, tx pgx.Tx) (ended bool, err error) {
 		state, ended, err = a.config.Statements.FailAttempt(ctx, tx, a.id, failure)
+		if ended && err == nil {
+			a.storeLog(ctx, tx)
+		}
 		return ended, err
 	})
 	if settled && !ended {
@@ -149,7 +152,11 @@ func (a *attempt) interruptionWait() time.Duration {
 
 func (a *attempt) giveBack(ctx context.Context, why sql.Interruption) error {
 	ended, settled := a.settle(ctx, func(ctx context.Context, tx pgx.Tx) (bool, error) {
-		return a.config.Statements.GiveBack(ctx, tx, a.id, why)
+		ended, err := a.config.Statements.GiveBack(ctx, tx, a.id, why)
+		if ended && err == nil {
+			a.storeLog(ctx, tx)
+		}
+		return ended, err
 	})
 	if settled && !ended {
 		return a.lost(ctx)

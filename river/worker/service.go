@@ -88,6 +88,10 @@ type Config struct {
 	// carry. Runs start up to half a second later.
 	PollOnly bool
 
+	// LogLines is how many lines of what an attempt logs are kept with the run. Zero
+	// and less keep none.
+	LogLines int
+
 	// App is handed to the jobs. Optional.
 	App any
 

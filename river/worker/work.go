@@ -16,6 +16,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/runlog"
 	"github.com/systempromptio/scheduler/internal/tracing"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
@@ -65,6 +66,7 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	if trace := a.span.TraceID(); trace != "" {
 		a.logger = a.logger.With(slog.String("trace_id", trace))
 	}
+	a.kept = runlog.New(w.config.LogLines)
 	var failure error
 	defer func() {
 		a.metrics.End(a.outcome)
@@ -145,6 +147,8 @@ type attempt struct {
 	logger   *slog.Logger
 	metrics  *metrics.Working
 	span     *tracing.Attempt
+	// kept is what the job logs.
+	kept *runlog.Kept
 	// outcome is how the attempt has ended, for the metrics.
 	outcome string
 	details details
@@ -210,7 +214,7 @@ func (a *attempt) work(ctx context.Context) error {
 		Now:          state.Now,
 		DryRun:       a.riverJob.Args.DryRun,
 		Parameters:   parameters,
-		Logger:       a.logger,
+		Logger:       a.kept.Logger(a.logger),
 		Schema:       a.config.Statements.Schema(),
 		Cursor:       a.details.Cursor,
 		Done:         a.details.Targets,
@@ -433,6 +437,7 @@ func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, 
 	if !done {
 		return nil
 	}
+	a.storeLog(ctx, tx)
 	completed, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, a.riverJob)
 	if err != nil {
 		return ours(fmt.Errorf("complete River's job %d: %w", a.id.RiverJobID, err))
@@ -442,6 +447,21 @@ func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, 
 		return errAttemptLost
 	}
 	return nil
+}
+
+// storeLog stores what the job has logged, if it has, with the end of the attempt. It
+// never fails the run: what cannot be stored, is rolled back by itself.
+func (a *attempt) storeLog(ctx context.Context, tx pgx.Tx) {
+	lines := a.kept.JSON()
+	if lines == nil {
+		return
+	}
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		return a.config.Statements.StoreLog(ctx, tx, a.id, lines)
+	})
+	if err != nil && ctx.Err() == nil {
+		a.logger.WarnContext(ctx, "what the run has logged could not be stored; the run is not affected", slog.Any("error", err))
+	}
 }
 
 // progressInterval is the shortest time between two stored reports of progress.

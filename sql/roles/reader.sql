@@ -5,7 +5,7 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON
     scheduler.agenda, scheduler.backfills, scheduler.cleaned_by_day, scheduler.failures, scheduler.job_stats, scheduler.jobs,
     scheduler.leader, scheduler.operations, scheduler.overdue, scheduler.replicas, scheduler.rollout, scheduler.running,
-    scheduler.runs, scheduler.scheduled_jobs,
+    scheduler.run_logs, scheduler.runs, scheduler.scheduled_jobs,
     scheduler.scheduler_state, scheduler.schema_migrations, scheduler.river_migration
 TO {role};
 GRANT EXECUTE ON FUNCTION
