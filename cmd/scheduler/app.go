@@ -108,7 +108,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 	a.flags.add(root.PersistentFlags(), "database_url", "schema")
 	root.AddCommand(
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
-		a.jobsCommand(), a.jobCommand(), a.explainCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.cancelCommand(),
+		a.jobsCommand(), a.jobCommand(), a.explainCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.logCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.rolloutCommand(), a.backfillCommand(), a.backfillsCommand(),
 		a.leaderCommand(), a.replicasCommand(), a.doctorCommand(), a.nextCommand(), a.rolesCommand(), a.versionCommand(), a.referenceCommand(),
 	)

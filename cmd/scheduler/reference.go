@@ -8,21 +8,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/systempromptio/scheduler/internal/config"
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/web"
 )
 
 // referenceCommand writes the references into a folder. "go generate" calls it.
 func (a *app) referenceCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "reference FOLDER",
-		Short:  "Write the references of the command line and of the metrics as Markdown",
+		Short:  "Write the references as Markdown",
 		Hidden: true,
 		Args:   oneArg("a folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("make the folder: %w", err)
 			}
-			for name, text := range map[string]string{"cli.md": reference(cmd.Root()), "metrics.md": metrics.Reference()} {
+			for name, text := range map[string]string{
+				"cli.md": reference(cmd.Root()), "configuration.md": config.Reference(), "http.md": web.Reference(), "metrics.md": metrics.Reference(),
+			} {
 				if err := os.WriteFile(filepath.Join(args[0], name), []byte(text), 0o644); err != nil {
 					return fmt.Errorf("write the reference: %w", err)
 				}

@@ -178,6 +178,7 @@ func encode(record slog.Record, added []with) json.RawMessage {
 		return true
 	})
 	put(into, attrs, &room, 0)
+	prune(l.Attributes)
 	if room <= 0 {
 		l.Attributes["…"] = "attributes are left out"
 	}
@@ -187,6 +188,17 @@ func encode(record slog.Record, added []with) json.RawMessage {
 		return json.RawMessage(`{"level":"ERROR","message":"a line could not be encoded"}`)
 	}
 	return encoded
+}
+
+// prune takes groups without attributes away, as slog asks.
+func prune(attributes map[string]any) {
+	for key, value := range attributes {
+		if group, ok := value.(map[string]any); ok {
+			if prune(group); len(group) == 0 {
+				delete(attributes, key)
+			}
+		}
+	}
 }
 
 func open(into map[string]any, group string) map[string]any {

@@ -186,8 +186,8 @@ func TestHostile(t *testing.T) {
 			encoded := k.JSON()
 			require.LessOrEqual(t, len(encoded), 65<<10)
 			require.True(t, utf8.Valid(encoded))
-			require.NotContains(t, string(encoded), `\u0000`)
-			require.NotContains(t, strings.ToLower(string(encoded)), `\ud8`)
+			escapes := strings.ToLower(strings.ReplaceAll(string(encoded), `\\`, ""))
+			require.False(t, strings.Contains(escapes, `\u0000`) || strings.Contains(escapes, `\ud8`), "an escape that Postgres refuses")
 			require.NotEmpty(t, lines(t, k))
 		})
 	}
