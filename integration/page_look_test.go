@@ -2,8 +2,12 @@ package integration
 
 import (
 	_ "embed"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler/integration/testdb"
@@ -12,34 +16,101 @@ import (
 //go:embed testdata/gallery.sql
 var gallery string
 
+// Every page with jobs in every state and runs in every status, in both sets of colours
+// and on a phone, with all that is folded unfolded.
 func TestPagesAreAccessible(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, seeded)
-	shell := shellOf(t, db)
-	_, address := shell.serveHTTP(t, db, "--config=yearly.yaml", "--bootstrap-jobs=")
+	_, address := shellOf(t, db).serveHTTP(t, db, "--config=yearly.yaml", "--bootstrap-jobs=")
 	require.NoError(t, execute(t.Context(), db.URL, gallery))
+	replicas(t, db, "worker-1", "worker-2", "ip-10-0-12-131.eu-central-1.compute.internal", "scheduler-7c9f8b6d54-x2k9q-"+strings.Repeat("long", 10), "worker-3", "worker-4", "worker-5")
+	run := func(status string) string {
+		return "/runs/" + scalar[string](t, db, "SELECT max(id)::text FROM scheduler.runs WHERE status = $1", status)
+	}
 	p := openTab(t, address)
+	p.authorize("") // to read, nobody needs a password here
 	for _, page := range []struct{ name, path string }{
 		{"overview", "/"},
+		{"overview_found", "/?q=failed"},
 		{"job", "/jobs/export_orders"},
 		{"job_paused", "/jobs/paused_sync"},
-		{"job_new", "/jobs/cleanup_inactive_sessions"},
+		{"job_rollout", "/jobs/new_cleanup"},
+		{"job_long", "/jobs/billing_close_of_the_month_for_every_tenant_and_each_of_its_subsidiaries_in_the_european_area_eea"},
+		{"job_wrong", "/jobs/wrong_schedule?schedule=61+*+*+*+*"},
 		{"explain", "/jobs/database_cleanup/explain"},
 		{"runs", "/runs"},
+		{"runs_none", "/runs?status=requested"},
 		{"agenda", "/agenda"},
-		{"run_failed", "/runs/" + scalar[string](t, db, "SELECT max(id)::text FROM scheduler.runs WHERE status = 'failed'")},
-		{"run_running", "/runs/" + scalar[string](t, db, "SELECT max(id)::text FROM scheduler.runs WHERE status = 'running'")},
-		{"run_success", "/runs/" + scalar[string](t, db, "SELECT max(id)::text FROM scheduler.runs WHERE status = 'success'")},
+		{"run_running", run("running")},
+		{"run_retrying", run("retrying")},
+		{"run_pending", run("pending")},
+		{"run_waiting", run("waiting")},
+		{"run_scheduled", run("scheduled")},
+		{"run_success", run("success")},
+		{"run_failed", run("failed")},
+		{"run_blocked", run("blocked")},
+		{"run_cancelled", run("cancelled")},
+		{"run_skipped", run("skipped")},
+		{"run_missed", run("missed")},
 	} {
 		p.resize(wide)
 		p.open(page.path)
+		require.NotEmpty(t, p.text("h1"), page.path)
+		p.prefer("light")
+		p.photograph(page.name+"_light", true)
+		look[any](p, `document.querySelectorAll("details").forEach((d) => { d.open = true }); 0`)
 		for _, scheme := range []string{"light", "dark"} {
 			p.prefer(scheme)
 			p.audit()
-			p.photograph(page.name+"_"+scheme, true)
 		}
+		p.photograph(page.name+"_dark", true)
 		p.resize(phone)
 		p.audit()
 		p.photograph(page.name+"_phone", true)
+	}
+
+	// Everything can be reached by the Tab key, and is seen to have the focus.
+	for _, width := range []int64{wide, phone} {
+		p.resize(width)
+		for _, path := range []string{"/", "/jobs/export_orders", run("running"), "/runs?job=export_orders"} {
+			p.open(path)
+			look[any](p, `document.querySelectorAll("details").forEach((d) => { d.open = true }); 0`)
+			p.tabThrough()
+		}
+	}
+	p.resize(wide)
+	p.open("/")
+	p.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab))
+	require.Equal(t, "failing_import", look[string](p, "document.activeElement.textContent"), "the first link skips to the content")
+}
+
+// tabThrough presses Tab until the focus has been everywhere.
+func (p *tab) tabThrough() {
+	p.Helper()
+	const prepare = `
+		window.stops = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")].filter((e) => e.tabIndex >= 0 && e.checkVisibility({visibilityProperty: true}));
+		window.reached = new Set();
+		window.unseen = [];
+		document.addEventListener("focusin", (event) => {
+			window.reached.add(event.target);
+			const style = getComputedStyle(event.target);
+			if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) window.unseen.push(event.target.outerHTML.slice(0, 150));
+		});
+		document.activeElement.blur();
+		window.stops.length`
+	stops := look[int](p, prepare)
+	require.Greater(p, stops, 5)
+	p.do(slices.Repeat([]chromedp.Action[chromedp.Void]{chromedp.KeyEvent(kb.Tab)}, stops)...)
+	require.Empty(p, look[[]string](p, "window.stops.filter((e) => !window.reached.has(e)).map((e) => e.outerHTML.slice(0, 150))"), "%s: not reached", p.path())
+	require.Empty(p, look[[]string](p, "window.unseen"), "%s: not seen to have the focus", p.path())
+}
+
+// replicas holds the presence locks of replicas that are nobody.
+func replicas(t *testing.T, db *testdb.DB, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		conn := db.Conn(t)
+		_, err := conn.Exec(t.Context(), "SELECT set_config('application_name', 'scheduler/' || $1, false), pg_advisory_lock_shared(7235002, scheduler.lock_key())", id)
+		require.NoError(t, err)
 	}
 }

@@ -266,10 +266,12 @@ func (p *tab) press(selector string) {
 	require.NoError(p, err, selector)
 }
 
-// fill types text into an empty field.
+// fill types text into a field, in the place of what was there.
 func (p *tab) fill(selector, text string) {
 	p.Helper()
-	p.do(chromedp.Clear(chromedp.CSS(selector)), chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
+	p.do(chromedp.Focus(chromedp.CSS(selector), chromedp.NodeVisible))
+	look[any](p, "document.activeElement.select(); 0")
+	p.do(chromedp.KeyEvent(text))
 }
 
 // look evaluates an expression in the page.
@@ -301,7 +303,12 @@ func (p *tab) text(selector string) string {
 // reads waits until the text of what a selector names matches.
 func (p *tab) reads(selector, pattern string) {
 	p.Helper()
-	see(p, true, fmt.Sprintf("new RegExp(%q).test(document.querySelector(%q)?.innerText ?? '')", pattern, selector))
+	match := regexp.MustCompile(pattern)
+	testdb.WaitFor(p, fmt.Sprintf("%s to read %q", selector, pattern), waitPage, func(context.Context) (bool, any, error) {
+		// The page may be on its way to another.
+		text, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](fmt.Sprintf("document.querySelector(%q)?.innerText ?? ''", selector)))
+		return match.MatchString(text), text, err
+	})
 }
 
 // path is where the window is.

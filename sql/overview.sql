@@ -14,7 +14,7 @@ CROSS JOIN LATERAL (
         SELECT n.id, n.status, n.duration, n.dry_run, n.rows_affected
         FROM scheduler.runs n
         WHERE n.job_name = j.job_name AND n.id < @before
-        ORDER BY n.id DESC
+        -- The view is in this order. A sort of our own would be of all the job's runs.
         LIMIT @max
     ) r
 ) h
@@ -22,12 +22,12 @@ WHERE h.ids IS NOT NULL AND (@job_name = '' OR j.job_name = @job_name)
 ORDER BY j.job_name
 
 -- name: rows_by_day
--- Days of UTC. Dry runs change nothing.
-SELECT job_name, (finished_at AT TIME ZONE 'UTC')::date::timestamptz AS day, sum(rows_affected)::bigint AS row_count
-FROM scheduler.runs
-WHERE finished_at >= @since AND NOT dry_run AND rows_affected > 0 AND (@job_name = '' OR job_name = @job_name)
-GROUP BY 1, 2
-ORDER BY 1, 2
+-- Days of UTC, of the last thirty. Dry runs change nothing. Not from the view runs: its
+-- order would have the ledger read from end to end.
+SELECT job_name, day::timestamp AT TIME ZONE 'UTC' AS day, rows_affected AS row_count
+FROM scheduler.cleaned_by_day
+WHERE day >= (@since::timestamptz AT TIME ZONE 'UTC')::date AND (@job_name = '' OR job_name = @job_name)
+ORDER BY job_name, day
 
 -- name: list_incidents
 -- What did not go as it should, alike ones together.
