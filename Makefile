@@ -13,6 +13,8 @@ PG_VERSIONS ?= 15 17
 ARGS ?=
 # For the tests: more flags of `go test`, such as TESTFLAGS='-run Leader -v'.
 TESTFLAGS ?=
+# Where the tests leave pictures of the pages.
+ARTIFACTS ?= $(CURDIR)/artifacts
 UNIT_TIMEOUT ?= 10m
 INTEGRATION_TIMEOUT ?= 30m
 
@@ -64,7 +66,7 @@ test/race: need/go need/cc $(GOTESTSUM) ## Run the unit tests with -race, in ran
 test/integration: need/go need/cc image $(GOTESTSUM) ## Run the integration tests with -race: make test/integration PG_VERSIONS=17
 	@for version in $(PG_VERSIONS); do \
 		printf '\nIntegration tests, PostgreSQL %s\n' "$$version"; \
-		SCHEDULER_TEST_PG=$$version $(TESTSUM) -race -count=1 -timeout $(INTEGRATION_TIMEOUT) $(TESTFLAGS) ./integration/... || exit 1; \
+		SCHEDULER_TEST_PG=$$version SCHEDULER_TEST_ARTIFACTS=$(ARTIFACTS)/$$version $(TESTSUM) -race -count=1 -timeout $(INTEGRATION_TIMEOUT) $(TESTFLAGS) ./integration/... || exit 1; \
 	done
 
 .PHONY: test/alerts
@@ -139,7 +141,7 @@ tools: $(GOLANGCI_LINT) $(GOTESTSUM) $(PROMTOOL) ## Build the linter, the test r
 
 .PHONY: clean
 clean: ## Remove what was built and left by tests; the development database in .dev/ stays
-	rm -rf bin coverage* junit*.xml
+	rm -rf bin artifacts coverage* junit*.xml
 	find . -name .git -prune -o -type f \( -name '*.test' -o -name '*.prof' -o -name '*.pprof' -o -name '*.coverprofile' \) -exec rm -f {} +
 
 # The tools are a module of their own, so that nothing of theirs is in ours. They

@@ -5,7 +5,6 @@ import (
 	"context"
 	_ "embed"
 	"encoding/base64"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -170,8 +169,9 @@ func (p *tab) hear(event any) {
 		trouble("exception: %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
 	case *runtime.EventConsoleAPICalled:
 		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
-			text, _ := json.Marshal(e.Args)
-			trouble("console: %s: %s", e.Type, text)
+			for _, arg := range e.Args {
+				trouble("console: %s: %s %s", e.Type, arg.Value, arg.Description)
+			}
 		}
 	case *log.EventEntryAdded:
 		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {

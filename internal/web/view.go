@@ -343,7 +343,7 @@ func newRunView(run scheduler.Run) runView {
 	if run.RequestedBy != nil {
 		v.Trigger += ", by " + *run.RequestedBy
 	}
-	v.Attempt = int(run.Attempt)
+	v.Attempt = run.Attempt
 	if run.RowsAffected != nil {
 		v.Rows = grouped(*run.RowsAffected)
 	}
