@@ -24,6 +24,8 @@
 //   - SCHEDULER_TEST_IMAGE_<VERSION>: the image for it. By default that is
 //     scheduler-test-postgres:<VERSION>, which `make image` makes, and else the
 //     official image. Only the first of them has pgbouncer and libfaketime.
+//   - SCHEDULER_TEST_CHROMIUM: a browser of this machine, for the tests of the pages.
+//     By default that is the image scheduler-test-chromium, which `make image` makes.
 //   - SCHEDULER_TEST_KEEP=1: containers stay if a test failed, for a look at
 //     what is in the databases.
 //
