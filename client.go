@@ -233,7 +233,8 @@ func (c *Client) Log(ctx context.Context, id int64) ([]LogLine, error) {
 	if _, err := c.Run(ctx, id); err != nil {
 		return nil, err
 	}
-	return c.statements.ListLog(ctx, c.pool, id)
+	list, err := c.statements.ListLog(ctx, c.pool, id)
+	return list, c.translate(err)
 }
 
 // Leader reads who leads; nil if nobody does.

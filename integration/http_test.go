@@ -130,6 +130,8 @@ func TestHTTPAPI(t *testing.T) {
 	id := int64(run["id"].(float64))
 	waitStatus(t, db, id, "success")
 	require.Equal(t, "success", s.object("GET", fmt.Sprintf("/runs/%d", id), "")["status"])
+	_, log := s.ask("GET", fmt.Sprintf("/api/v1/runs/%d/log", id), "")
+	require.Equal(t, "[]\n", string(log), "a run that logs nothing keeps nothing")
 	history := s.object("GET", "/jobs/yearly_hit/history", "")
 	require.Equal(t, []any{float64(id)}, history["runs"].(map[string]any)["ids"])
 	later := s.object("POST", "/jobs/yearly_hit/run", `{"at": "2035-01-01T00:00:00Z"}`)

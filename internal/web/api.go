@@ -64,6 +64,7 @@ func routes() []route {
 			{"limit", "at most so many, 1 to 1000; default 50"},
 		}, call: getRuns},
 		{method: "GET", path: "/runs/{id}", summary: "A run, with its targets, progress and error.", call: getRun},
+		{method: "GET", path: "/runs/{id}/log", summary: "What is kept of a run's log, in order.", call: func(ctx context.Context, c *call) (any, error) { return listed(byID(ctx, c, c.client.Log)) }},
 		{method: "GET", path: "/incidents", summary: "What was skipped, missed, failed, blocked or cancelled, alike ones together, the latest first.", query: []queryParameter{
 			{"job", "only of this job"}, {"since", "RFC 3339; default a day ago"}, {"limit", "at most so many, 1 to 1000; default 50"},
 		}, call: getIncidents},

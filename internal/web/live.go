@@ -177,11 +177,10 @@ func (s *Server) jobParts(ctx context.Context, c *call) ([]part, bool, error) {
 }
 
 func (s *Server) runParts(ctx context.Context, c *call) ([]part, bool, error) {
-	run, err := byID(ctx, c, c.client.Run)
+	data, err := s.readRun(ctx, c)
 	if err != nil {
 		return nil, false, err
 	}
-	data := s.runData(run)
 	parts, err := render([]fragment{{"run-facts", "run-facts", data}, {"run-cancel", "run-cancel", data}, {"run-rest", "run-rest", data}})
 	return parts, data.Run.Ended, err
 }

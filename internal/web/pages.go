@@ -275,23 +275,30 @@ type runData struct {
 }
 
 func (s *Server) runPage(ctx context.Context, c *call) (string, any, error) {
-	run, err := byID(ctx, c, c.client.Run)
-	if err != nil {
-		return "", nil, err
-	}
-	return "run.html", s.runData(run), nil
+	data, err := s.readRun(ctx, c)
+	return "run.html", data, err
 }
 
-func (s *Server) runData(run scheduler.Run) runData {
+// readRun reads what a run's page shows.
+func (s *Server) readRun(ctx context.Context, c *call) (runData, error) {
+	run, err := byID(ctx, c, c.client.Run)
+	if err != nil {
+		return runData{}, err
+	}
+	log, err := c.client.Log(ctx, run.ID)
+	if err != nil {
+		return runData{}, err
+	}
 	live := ""
 	if !jobs.Status(run.Status).Ended() {
 		live = fmt.Sprintf("/live/runs/%d", run.ID)
 	}
 	data := runData{page: s.page(fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", live), Run: newRunView(run)}
+	data.Run.Log = logViews(log)
 	if s.config.RiverFunc != nil && run.RiverJobID != nil {
 		data.Run.RiverURL = fmt.Sprintf("%s/jobs/%d", riverPath, *run.RiverJobID)
 	}
-	return data
+	return data, nil
 }
 
 func (s *Server) agendaPage(ctx context.Context, c *call) (string, any, error) {

@@ -311,12 +311,44 @@ type runView struct {
 	Progress, Error, Parameters, RiverURL string
 	Targets                               []targetView
 	Story                                 []storyView
+	Log                                   []logView
 }
 
 // targetView is what a run did to a target.
 type targetView struct {
 	Name, Rows, Batches, Plan string
 	Rest                      []string
+}
+
+// logView is a line of a run's log.
+type logView struct {
+	At                  *time.Time
+	Class, Level        string
+	Message, Attributes string
+	// Attempt is set where another attempt begins.
+	Attempt string
+}
+
+func logViews(list []scheduler.LogLine) []logView {
+	views := make([]logView, 0, len(list))
+	before := 0
+	for _, line := range list {
+		v := logView{At: line.At, Level: strings.ToLower(line.Level), Class: "idle", Message: line.Message, Attributes: string(line.Attributes)}
+		switch v.Level {
+		case "warn":
+			v.Class = "warn"
+		case "error":
+			v.Class = "bad"
+		}
+		if v.Attributes == "{}" || v.Attributes == "null" {
+			v.Attributes = ""
+		}
+		if line.Attempt != before {
+			v.Attempt, before = fmt.Sprintf("Attempt %d on %s", line.Attempt, line.ReplicaID), line.Attempt
+		}
+		views = append(views, v)
+	}
+	return views
 }
 
 // storyView is something that happened to a run.
