@@ -439,7 +439,24 @@ func TestMigrationsGrantWhatIsNew(t *testing.T) {
 	require.Equal(t, []string{roles.Operator, roles.Reader, roles.Serve}, got)
 	connectAs(t, db, roles.Reader).must(t, "SELECT FROM scheduler.runs")
 	connectAs(t, db, roles.Serve).must(t, "DELETE FROM scheduler.job_runs")
-	require.Empty(t, connectAs(t, db, roles.Operator).may(t, "SELECT has_function_privilege('scheduler.run_now(text, jsonb, boolean)', 'EXECUTE')"))
+	require.True(t, scalar[bool](t, db, "SELECT has_function_privilege($1, 'scheduler.run_now(text, jsonb, boolean)', 'EXECUTE')", roles.Operator))
+
+	// So does a migration.
+	config := scheduler.MigrateConfig{DatabaseURL: db.URL, Logger: discard()}
+	status, err := scheduler.MigrateStatus(t.Context(), config)
+	require.NoError(t, err)
+	const withRoles = 6 // the migration that remembers the roles
+	_, err = scheduler.MigrateDown(t.Context(), config, int(status.Version)-withRoles)
+	require.NoError(t, err)
+	_, err = scheduler.MigrateUp(t.Context(), config)
+	require.NoError(t, err)
+	reader := connectAs(t, db, roles.Reader)
+	for _, view := range listed(t, db, viewsQuery) {
+		reader.must(t, "SELECT * FROM "+view)
+	}
+	missing, err := sql.For(scheduler.SchemaDefault).MissingPrivileges(t.Context(), connectAs(t, db, roles.Serve).conn)
+	require.NoError(t, err)
+	require.Empty(t, missing)
 }
 
 // A deployment that gave its replicas a role by hand, before there was a script, goes on

@@ -392,8 +392,9 @@ ALTER FUNCTION end_dry_run(text) SECURITY DEFINER;
 ALTER FUNCTION job_definitions_settle() SECURITY DEFINER;
 
 -- By default everybody may execute a function; of ours, nobody but who was granted it. A
--- role that could do without the functions, since it may write the tables, keeps them: a
--- deployment that gave its replicas a role by hand goes on working.
+-- role that could do without the functions, since it may write the tables, keeps them, and
+-- has what later migrations add: a deployment that gave its replicas a role by hand goes on
+-- working.
 DO $$
 DECLARE
     f regprocedure;
@@ -413,6 +414,7 @@ BEGIN
               AND has_table_privilege(r.oid, 'job_runs', 'UPDATE') AND has_table_privilege(r.oid, 'river_job', 'UPDATE')
         LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, grantee);
+            INSERT INTO role_grants (role_name, kind) VALUES (grantee, 'serve') ON CONFLICT DO NOTHING;
         END LOOP;
     END LOOP;
 END;
