@@ -103,7 +103,9 @@ func TestLogOfARun(t *testing.T) {
 	require.Equal(t, "[]\n", shell.succeed(t, "log", fmt.Sprint(silent), "--json"))
 	require.NotContains(t, shell.succeed(t, "log", fmt.Sprint(hostile)), "\x1b")
 	require.Contains(t, shell.refuse(t, "log", "12345"), "run 12345")
-	require.Contains(t, shell.refuse(t, "log", "x"), `"x" is not the id of a run`)
+	wrong := shell.call(t, "log", "x")
+	require.Equal(t, 2, wrong.code(t))
+	require.Contains(t, wrong.stderr.String(), `"x" is not the id of a run`)
 
 	// It goes with the run.
 	exec1(t, db, "DELETE FROM scheduler.job_runs WHERE id = $1", chatty)

@@ -56,7 +56,7 @@ func (a *app) writeLog(list []scheduler.LogLine) {
 		}
 		at := strings.Repeat(" ", len("15:04:05.000"))
 		if line.At != nil {
-			at = line.At.Local().Format("15:04:05.000")
+			at = line.At.Local().Format("15:04:05.000") //nolint:gosmopolitan // for people, as every time on the terminal
 		}
 		fmt.Fprintf(a.stdout, "  %s  %-5s  %s%s\n", at, line.Level, indented(line.Message), attributesText(line.Attributes))
 	}
