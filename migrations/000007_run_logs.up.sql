@@ -21,6 +21,8 @@ BEGIN
 END;
 $$;
 
+REVOKE EXECUTE ON FUNCTION job_runs_forget_logs() FROM PUBLIC;
+
 CREATE TRIGGER forget_logs
 AFTER DELETE ON job_runs REFERENCING OLD TABLE AS deleted FOR EACH STATEMENT EXECUTE FUNCTION job_runs_forget_logs();
 

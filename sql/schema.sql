@@ -66,6 +66,7 @@ FROM (VALUES
     ('SELECT', 'retention_candidates'), ('INSERT', 'retention_candidates'), ('UPDATE', 'retention_candidates'), ('DELETE', 'retention_candidates'),
     ('SELECT', 'river_job'), ('INSERT', 'river_job'), ('UPDATE', 'river_job'), ('DELETE', 'river_job'),
     ('SELECT', 'river_queue'), ('INSERT', 'river_queue'), ('UPDATE', 'river_queue'), ('DELETE', 'river_queue'),
+    ('SELECT', 'run_log_chunks'), ('INSERT', 'run_log_chunks'), ('DELETE', 'run_log_chunks'),
     ('SELECT', 'leadership'), ('UPDATE', 'leadership'),
     ('SELECT', 'backfill_requests'), ('UPDATE', 'backfill_requests'),
     ('INSERT', 'archived_rows'),
