@@ -10,6 +10,21 @@ CREATE TABLE run_log_chunks (
 );
 CREATE INDEX run_log_chunks_run ON run_log_chunks (run_id, id);
 
+-- Whoever writes the ledger writes this, too: replicas that have a role of their own,
+-- made by "scheduler roles" or by hand, go on after the migration.
+DO $$
+DECLARE
+    grantee oid;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT a.grantee FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+        WHERE c.oid = 'job_runs'::regclass AND a.privilege_type = 'INSERT' AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT SELECT, INSERT, DELETE ON run_log_chunks TO %s', CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END);
+    END LOOP;
+END;
+$$;
+
 -- What a run has logged goes with its row in the ledger. One statement for all rows that
 -- a batch deletes: a foreign key would ask for each of them.
 CREATE FUNCTION job_runs_forget_logs() RETURNS trigger LANGUAGE plpgsql
