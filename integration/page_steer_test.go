@@ -129,6 +129,7 @@ func TestPageSteers(t *testing.T) {
 			for _, tick := range next {
 				require.Regexp(t, `^Mon \d{4}-\d\d-\d\d 04:15:00 UTC$`, tick)
 			}
+			p.forgive(`/next\?\S*(: 400)?$`) // what was half typed
 			p.press("#reschedule button:not(.no-script)")
 			again("#job-facts", `at 04:15 on Monday\s+15 4 \* \* 1 in UTC, set over 0 0 3 \* \* \*`)
 			again("#job-facts", strings.TrimPrefix(next[0], "Mon "))

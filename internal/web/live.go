@@ -10,6 +10,9 @@ import (
 	"html/template"
 	"maps"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,14 +59,35 @@ func render(fragments []fragment) ([]part, error) {
 	return parts, nil
 }
 
+// shownOf is what a page holds, for its stream's address: the ids and hashes of its
+// parts. On another replica they mean nothing, and the parts are sent again.
+func shownOf(parts []part) string {
+	texts := make([]string, 0, len(parts))
+	for _, part := range parts {
+		texts = append(texts, fmt.Sprintf("%s.%x", part.id, part.hash))
+	}
+	return url.Values{"shown": texts}.Encode()
+}
+
+// shownBy reads what shownOf has written.
+func shownBy(r *http.Request) map[string]uint64 {
+	shown := make(map[string]uint64)
+	for _, text := range r.URL.Query()["shown"] {
+		id, hash, _ := strings.Cut(text, ".")
+		if n, err := strconv.ParseUint(hash, 16, 64); err == nil {
+			shown[id] = n
+		}
+	}
+	return shown
+}
+
 // changing reads the parts of a page, and says whether there is anything left to change.
 type changing func(ctx context.Context, c *call) (parts []part, last bool, err error)
 
 var errTooManyStreams = errors.New("too many pages are kept up to date by this replica")
 
 // live serves the changes of a page as server-sent events: each is the HTML of the
-// elements that have changed, by id. shown says what the page holds already; nil for
-// nothing.
+// elements that have changed, by id. shown says what the page holds already.
 func (s *Server) live(read changing, shown func(r *http.Request) map[string]uint64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -76,9 +100,7 @@ func (s *Server) live(read changing, shown func(r *http.Request) map[string]uint
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it back
 		stream := &stream{w: w, control: http.NewResponseController(w), sent: make(map[string]uint64), quiet: time.Now()}
-		if shown != nil {
-			maps.Copy(stream.sent, shown(r))
-		}
+		maps.Copy(stream.sent, shown(r))
 		ticker := time.NewTicker(streamInterval)
 		defer ticker.Stop()
 		for {
@@ -169,18 +191,10 @@ func (s *Server) overviewParts(ctx context.Context, _ *call) ([]part, bool, erro
 
 func (s *Server) jobParts(ctx context.Context, c *call) ([]part, bool, error) {
 	data, _, _, err := s.readJob(ctx, c)
-	if err != nil {
-		return nil, false, err
-	}
-	parts, err := render([]fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}})
-	return parts, false, err
+	return data.parts, false, err
 }
 
 func (s *Server) runParts(ctx context.Context, c *call) ([]part, bool, error) {
 	data, err := s.readRun(ctx, c)
-	if err != nil {
-		return nil, false, err
-	}
-	parts, err := render([]fragment{{"run-facts", "run-facts", data}, {"run-cancel", "run-cancel", data}, {"run-rest", "run-rest", data}})
-	return parts, data.Run.Ended, err
+	return data.parts, data.Run.Ended, err
 }

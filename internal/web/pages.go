@@ -50,8 +50,8 @@ func (s *Server) addPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /runs/{id}", s.html(s.runPage))
 	mux.HandleFunc("GET /agenda", s.html(s.agendaPage))
 	mux.HandleFunc("GET /live/overview", s.live(s.overviewParts, func(r *http.Request) map[string]uint64 { return s.overview.shown(r.URL.Query().Get("shown")) }))
-	mux.HandleFunc("GET /live/jobs/{name}", s.live(s.jobParts, nil))
-	mux.HandleFunc("GET /live/runs/{id}", s.live(s.runParts, nil))
+	mux.HandleFunc("GET /live/jobs/{name}", s.live(s.jobParts, shownBy))
+	mux.HandleFunc("GET /live/runs/{id}", s.live(s.runParts, shownBy))
 	for action, do := range s.forms() {
 		mux.HandleFunc("POST "+action, s.form(do))
 	}
@@ -152,6 +152,7 @@ type jobData struct {
 	// Open names what is unfolded: run or reschedule.
 	Open      string
 	Incidents []incidentView
+	parts     []part
 }
 
 func (s *Server) jobPage(ctx context.Context, c *call) (string, any, error) {
@@ -208,7 +209,12 @@ func (s *Server) readJob(ctx context.Context, c *call) (data jobData, job schedu
 		data.Bars, data.BarWords = barViews(histories[0]), historyWords(histories[0])
 	}
 	latest, err := c.client.Runs(ctx, scheduler.RunFilter{JobName: name, Limit: latestCount})
+	if err != nil {
+		return data, job, now, err
+	}
 	data.Latest = runViews(latest)
+	data.parts, err = render([]fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}})
+	data.Live += "?" + shownOf(data.parts)
 	return data, job, now, err
 }
 
@@ -271,7 +277,9 @@ func (s *Server) runsPage(ctx context.Context, c *call) (string, any, error) {
 // runData is what a run's page shows.
 type runData struct {
 	page
-	Run runView
+
+	Run   runView
+	parts []part
 }
 
 func (s *Server) runPage(ctx context.Context, c *call) (string, any, error) {
@@ -289,16 +297,16 @@ func (s *Server) readRun(ctx context.Context, c *call) (runData, error) {
 	if err != nil {
 		return runData{}, err
 	}
-	live := ""
-	if !jobs.Status(run.Status).Ended() {
-		live = fmt.Sprintf("/live/runs/%d", run.ID)
-	}
-	data := runData{page: s.page(fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", live), Run: newRunView(run)}
+	data := runData{page: s.page(fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", ""), Run: newRunView(run)}
 	data.Run.Log = logViews(log)
 	if s.config.RiverFunc != nil && run.RiverJobID != nil {
 		data.Run.RiverURL = fmt.Sprintf("%s/jobs/%d", riverPath, *run.RiverJobID)
 	}
-	return data, nil
+	data.parts, err = render([]fragment{{"run-facts", "run-facts", data}, {"run-cancel", "run-cancel", data}, {"run-rest", "run-rest", data}})
+	if !data.Run.Ended {
+		data.Live = fmt.Sprintf("/live/runs/%d?%s", run.ID, shownOf(data.parts))
+	}
+	return data, err
 }
 
 func (s *Server) agendaPage(ctx context.Context, c *call) (string, any, error) {
