@@ -93,7 +93,10 @@ func (s *surface) refuses(status int, code, method, path, body string, words ...
 	s.t.Helper()
 	got, answer := s.ask(method, "/api/v1"+path, body)
 	var value struct {
-		Error struct{ Code, Message string }
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
 	}
 	require.NoError(s.t, json.Unmarshal(answer, &value), "%s", answer)
 	require.Equal(s.t, status, got, "%s", answer)
@@ -174,7 +177,7 @@ func TestHTTPAPI(t *testing.T) {
 	s.refuses(http.StatusBadRequest, "invalid_schedule", "GET", "/jobs/yearly_hit/next?schedule=61+*+*+*+*", "", "minute")
 	s.refuses(http.StatusBadRequest, "invalid_schedule", "POST", "/jobs/yearly_hit/reschedule", `{"schedule": "every day"}`)
 	s.refuses(http.StatusBadRequest, "invalid_parameter", "POST", "/jobs/yearly_hit/run", `{"parameters": {"odd": 1}}`, "odd")
-	s.refuses(http.StatusBadRequest, "bad_request", "POST", "/jobs/yearly_hit/run", `{"paramters": {}}`, "paramters")
+	s.refuses(http.StatusBadRequest, "bad_request", "POST", "/jobs/yearly_hit/run", `{"odd_key": {}}`, "odd_key")
 	s.refuses(http.StatusBadRequest, "bad_request", "POST", "/jobs/yearly_hit/run", `{} {}`, "follows")
 	s.refuses(http.StatusBadRequest, "bad_request", "POST", "/jobs/yearly_hit/run", `dry_run=true`, "application/json")
 	s.refuses(http.StatusBadRequest, "bad_argument", "POST", "/jobs/yearly_hit/pause", `{"reason": " "}`, "reason")
