@@ -28,6 +28,7 @@ var needs = []struct{ table, privileges string }{ //nolint:gochecknoglobals // a
 	{"river_queue", "SELECT INSERT UPDATE"},
 	{"job_definitions", "SELECT INSERT UPDATE"},
 	{"job_runs", "SELECT INSERT UPDATE DELETE"},
+	{"run_log_chunks", "SELECT INSERT DELETE"},
 	{"leadership", "SELECT UPDATE"},
 	{"scheduler_state", "SELECT INSERT UPDATE"},
 	{"undecided_spans", "SELECT INSERT UPDATE DELETE"},
