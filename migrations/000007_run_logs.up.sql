@@ -69,7 +69,6 @@ COMMENT ON COLUMN run_logs.message IS 'The message, cut at 2 kB.';
 COMMENT ON COLUMN run_logs.attributes IS 'The attributes, as the job gave them; those that are too long are cut.';
 COMMENT ON COLUMN run_logs.chunk_id IS 'The attempts of a run in their order.';
 COMMENT ON COLUMN run_logs.n IS 'The lines of an attempt in their order.';
-REVOKE EXECUTE ON FUNCTION job_runs_forget_logs() FROM PUBLIC;
 COMMENT ON FUNCTION job_runs_forget_logs() IS 'Trigger: what a run has logged goes with its row in the ledger.';
 
 -- What has really run: a migration and this line commit together, unlike the table

@@ -61,7 +61,6 @@ FROM (VALUES
     ('SELECT', 'job_definitions'), ('INSERT', 'job_definitions'), ('UPDATE', 'job_definitions'),
     ('SELECT', 'scheduler_state'), ('INSERT', 'scheduler_state'), ('UPDATE', 'scheduler_state'),
     ('SELECT', 'job_runs'), ('INSERT', 'job_runs'), ('UPDATE', 'job_runs'), ('DELETE', 'job_runs'),
-    ('SELECT', 'run_log_chunks'), ('INSERT', 'run_log_chunks'), ('UPDATE', 'run_log_chunks'), ('DELETE', 'run_log_chunks'),
     ('SELECT', 'undecided_spans'), ('INSERT', 'undecided_spans'), ('UPDATE', 'undecided_spans'), ('DELETE', 'undecided_spans'),
     ('SELECT', 'retention_candidates'), ('INSERT', 'retention_candidates'), ('UPDATE', 'retention_candidates'), ('DELETE', 'retention_candidates'),
     ('SELECT', 'river_job'), ('INSERT', 'river_job'), ('UPDATE', 'river_job'), ('DELETE', 'river_job'),
