@@ -29,29 +29,33 @@ func TestPagesAreAccessible(t *testing.T) {
 	}
 	p := openTab(t, address)
 	p.authorize("") // to read, nobody needs a password here
-	for _, page := range []struct{ name, path string }{
-		{"overview", "/"},
-		{"overview_found", "/?q=failed"},
-		{"job", "/jobs/export_orders"},
-		{"job_paused", "/jobs/paused_sync"},
-		{"job_rollout", "/jobs/new_cleanup"},
-		{"job_long", "/jobs/billing_close_of_the_month_for_every_tenant_and_each_of_its_subsidiaries_in_the_european_area_eea"},
-		{"job_wrong", "/jobs/wrong_schedule?schedule=61+*+*+*+*"},
-		{"explain", "/jobs/database_cleanup/explain"},
-		{"runs", "/runs"},
-		{"runs_none", "/runs?status=requested"},
-		{"agenda", "/agenda"},
-		{"run_running", run("running")},
-		{"run_retrying", run("retrying")},
-		{"run_pending", run("pending")},
-		{"run_waiting", run("waiting")},
-		{"run_scheduled", run("scheduled")},
-		{"run_success", run("success")},
-		{"run_failed", run("failed")},
-		{"run_blocked", run("blocked")},
-		{"run_cancelled", run("cancelled")},
-		{"run_skipped", run("skipped")},
-		{"run_missed", run("missed")},
+	for _, page := range []struct {
+		name, path string
+		// alike: one picture will do.
+		alike bool
+	}{
+		{"overview", "/", false},
+		{"overview_found", "/?q=failed", true},
+		{"job", "/jobs/export_orders", false},
+		{"job_paused", "/jobs/paused_sync", true},
+		{"job_rollout", "/jobs/new_cleanup", true},
+		{"job_long", "/jobs/billing_close_of_the_month_for_every_tenant_and_each_of_its_subsidiaries_in_the_european_area_eea", false},
+		{"job_wrong", "/jobs/wrong_schedule?schedule=61+*+*+*+*", true},
+		{"explain", "/jobs/database_cleanup/explain", false},
+		{"runs", "/runs?job=export_orders", false},
+		{"runs_none", "/runs?status=requested", true},
+		{"agenda", "/agenda", false},
+		{"run_running", run("running"), false},
+		{"run_retrying", run("retrying"), true},
+		{"run_pending", run("pending"), true},
+		{"run_waiting", run("waiting"), true},
+		{"run_scheduled", run("scheduled"), true},
+		{"run_success", run("success"), true},
+		{"run_failed", run("failed"), false},
+		{"run_blocked", run("blocked"), true},
+		{"run_cancelled", run("cancelled"), true},
+		{"run_skipped", run("skipped"), true},
+		{"run_missed", run("missed"), true},
 	} {
 		p.resize(wide)
 		p.open(page.path)
@@ -63,10 +67,14 @@ func TestPagesAreAccessible(t *testing.T) {
 			p.prefer(scheme)
 			p.audit()
 		}
-		p.photograph(page.name+"_dark", true)
+		if !page.alike {
+			p.photograph(page.name+"_dark", true)
+		}
 		p.resize(phone)
 		p.audit()
-		p.photograph(page.name+"_phone", true)
+		if !page.alike {
+			p.photograph(page.name+"_phone", true)
+		}
 	}
 
 	// Everything can be reached by the Tab key, and is seen to have the focus.

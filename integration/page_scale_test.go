@@ -53,7 +53,7 @@ func TestPageOfManyJobs(t *testing.T) {
 	p.open("/")
 	require.Equal(t, 300, look[int](p, `document.querySelectorAll("#jobs tbody tr").length`))
 	require.Equal(t, 296, look[int](p, `document.querySelectorAll("#jobs .strip").length`))
-	p.reads("#fleet", `(?s)To look at: (\S+ \(failed\)[;.]\s)+Leader.*300 jobs, `)
+	p.reads("#fleet", `(?s)To look at: (\S+ \(failed\)[;.]\s+)+Leader.*300 jobs, `)
 	p.audit()
 	p.photograph("many", true)
 	unmarked := p.mark()
