@@ -43,7 +43,9 @@ type Run struct {
 	// Parameters holds a value for every parameter of the definition.
 	Parameters Parameters
 
-	// Logger carries the job's name, the run's id and the attempt.
+	// Logger carries the job's name, the run's id and the attempt, and the trace's id if
+	// the run is traced. What it is told at level info and above is kept with the run, a
+	// bounded part of it, for whoever may read the ledger: no secrets.
 	Logger *slog.Logger
 
 	// Schema is the scheduler's own schema. Jobs rarely need it.

@@ -144,6 +144,8 @@ type HandedBack struct {
 	Queue     string
 	State     string
 	ReplicaID string
+	// RunID is the run's key in the ledger; zero for a job that is not ours.
+	RunID int64
 }
 
 // HandBack gives the running jobs of dead replicas to others; with overdue, also

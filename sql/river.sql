@@ -101,7 +101,8 @@ SET state = CASE WHEN j.metadata ? 'cancel_attempted_at' THEN 'cancelled'
         to_jsonb(coalesce((j.metadata ->> 'river:rescue_count')::integer, 0) + 1))
 FROM lost
 WHERE j.id = lost.id
-RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id
+RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id,
+          CASE WHEN jsonb_typeof(j.args -> 'run_id') = 'number' THEN (j.args ->> 'run_id')::numeric::bigint ELSE 0 END AS run_id
 
 -- name: terminate_workers
 -- Those of the same role only, as every replica's are: others may not be ended by

@@ -139,7 +139,7 @@ func (l *lead) handBack(ctx context.Context, dead []string, overdue bool) error 
 	for _, job := range handed {
 		l.config.Metrics.HandedBack(job.Kind, endedBy(job.State))
 		l.config.Logger.WarnContext(ctx, "a replica is gone, or does not know of a run; it was handed back",
-			slog.String("replica", job.ReplicaID), slog.String("job", job.Kind), slog.Int64("river_job_id", job.ID), slog.String("state", job.State))
+			slog.String("replica", job.ReplicaID), slog.String("job", job.Kind), slog.Int64("run_id", job.RunID), slog.Int64("river_job_id", job.ID), slog.String("state", job.State))
 	}
 	return nil
 }
