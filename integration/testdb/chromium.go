@@ -22,6 +22,11 @@ var chromiumFlags = []string{
 	"--remote-debugging-address=127.0.0.1", "--remote-debugging-port=0", "about:blank",
 }
 
+// noNetlink refuses netlink sockets (AF_NETLINK is 16). By those Chromium hears that an
+// interface comes or goes, as with every container that is started on this machine, and
+// would break off its requests: ERR_NETWORK_CHANGED.
+const noNetlink = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 16, "op": "SCMP_CMP_EQ"}]}]}`
+
 var devTools = regexp.MustCompile(`DevTools listening on (ws://\S+)`)
 
 // Chromium returns the address of a headless Chromium's DevTools. It is started by the
@@ -49,7 +54,9 @@ func (d *docker) chromium(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("no image %s: run `make image`, or name a browser of this machine in SCHEDULER_TEST_CHROMIUM", chromiumImage)
 	}
 	c, err := d.run(ctx, chromiumImage, testcontainers.WithCmd(chromiumFlags...),
-		testcontainers.WithHostConfigModifier(func(c *container.HostConfig) { c.NetworkMode = "host" }))
+		testcontainers.WithHostConfigModifier(func(c *container.HostConfig) {
+			c.NetworkMode, c.SecurityOpt = "host", []string{"seccomp=" + noNetlink}
+		}))
 	if err != nil {
 		return "", err
 	}
