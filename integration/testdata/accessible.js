@@ -67,6 +67,13 @@
     if (!header.textContent.trim()) report("table", header, "an empty header");
   }
   for (const table of all("table")) if (!table.querySelector("th")) report("table", table, "a table without headers");
+  for (const table of all("table").filter(visible)) {
+    const heads = all("thead th", table).filter((th) => getComputedStyle(th).display !== "none").length;
+    for (const row of all("tbody tr", table)) {
+      const cells = [...row.cells].filter((cell) => getComputedStyle(cell).display === "table-cell").length;
+      if (cells > 0 && cells !== heads) report("table", row, `${cells} cells below ${heads} headers`);
+    }
+  }
   for (const list of all("ul, ol")) for (const child of list.children) if (child.tagName !== "LI") report("list", child, "a child of a list that is no item");
 
   // What scrolls can be scrolled by the keyboard.
