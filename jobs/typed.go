@@ -8,7 +8,7 @@ import (
 )
 
 // Parse reads a value that somebody has typed; a list of strings has commas between its
-// items. A duration stays a text, which is its form in JSON. The error says what is
+// items, and no space around them. A duration stays a text, which is its form in JSON. The error says what is
 // wrong with the text and does not name the parameter.
 func (t ParameterType) Parse(text string) (any, error) {
 	switch t {
@@ -36,7 +36,13 @@ func (t ParameterType) Parse(text string) (any, error) {
 		if text == "" {
 			return []string{}, nil
 		}
-		return strings.Split(text, ","), nil
+		items := strings.Split(text, ",")
+		for i := range items {
+			if items[i] = strings.TrimSpace(items[i]); items[i] == "" {
+				return nil, fmt.Errorf("must have something between its commas, not %q", text)
+			}
+		}
+		return items, nil
 	case TypeDuration:
 		if _, err := time.ParseDuration(text); err != nil {
 			return nil, fmt.Errorf(`must be a duration such as "90s" or "1h30m", not %q`, text)

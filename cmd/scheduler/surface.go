@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -35,11 +34,7 @@ func newSurface(settings config.Settings, gatherer prometheus.Gatherer) (*web.Se
 			return scheduler.NewClient(ctx, c.DatabaseURL, c.Schema)
 		},
 		RiverFunc: func(ctx context.Context) (*web.River, error) {
-			pool, err := pgxpool.ParseConfig(c.DatabaseURL)
-			if err != nil {
-				return nil, err
-			}
-			return web.NewRiver(ctx, pool, schema, c.Logger)
+			return web.NewRiver(ctx, c.DatabaseURL, schema, c.Logger)
 		},
 		Registry: c.Registry, Gatherer: gatherer, Version: version, Logger: c.Logger,
 	})

@@ -72,7 +72,17 @@ func (a *access) openFor(r *http.Request) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	return a.loopback && isLoopback(host)
+	return a.loopback && isLoopback(host) && !forwarded(r)
+}
+
+// forwarded says whether a proxy has passed the request on: its sender may be anybody.
+func forwarded(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
+		if r.Header.Get(name) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // refusal is why a request is not served.

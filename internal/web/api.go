@@ -255,7 +255,19 @@ func getExplanation(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.client.Explain(ctx, job, nil)
+	return c.server.explain(ctx, c.client, job)
+}
+
+// explain looks at a job's tables; one at a time, so that a table that somebody has locked
+// leaves a connection to the others.
+func (s *Server) explain(ctx context.Context, client *scheduler.Client, job *retention.Job) ([]retention.Explanation, error) {
+	select {
+	case s.explaining <- struct{}{}:
+		defer func() { <-s.explaining }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return client.Explain(ctx, job, nil)
 }
 
 // explainable is a job of this program that can explain itself.

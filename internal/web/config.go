@@ -71,7 +71,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if !strings.Contains(c.Listen, ":") {
+	if _, err := portNumber(c.Listen); err == nil {
 		c.Listen = net.JoinHostPort("127.0.0.1", c.Listen)
 	}
 	c.Version = cmp.Or(c.Version, "dev")

@@ -36,10 +36,7 @@ const readyInterval = 500 * time.Millisecond
 // readyz says whether schedules are kept.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	state, err := s.ready.get(r.Context(), func(ctx context.Context) (readiness, time.Duration, error) {
-		client, err := s.source.get(ctx)
-		if err == nil {
-			err = client.Ready(ctx)
-		}
+		err := s.source.probed(ctx, func(ctx context.Context, probe *scheduler.Client) error { return probe.Ready(ctx) })
 		if err != nil {
 			s.config.Logger.DebugContext(ctx, "not ready", slog.Any("error", err))
 		}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -90,6 +91,10 @@ var errTooManyStreams = errors.New("too many pages are kept up to date by this r
 // elements that have changed, by id. shown says what the page holds already.
 func (s *Server) live(read changing, shown func(r *http.Request) map[string]uint64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			writeRefusal(w, r, &refusal{http.StatusMethodNotAllowed, "method", "a stream has no head of its own: GET it"})
+			return
+		}
 		select {
 		case s.streams <- struct{}{}:
 			defer func() { <-s.streams }()
@@ -190,8 +195,32 @@ func (s *Server) overviewParts(ctx context.Context, _ *call) ([]part, bool, erro
 }
 
 func (s *Server) jobParts(ctx context.Context, c *call) ([]part, bool, error) {
-	data, _, _, err := s.readJob(ctx, c)
-	return data.parts, false, err
+	parts, err := s.jobStreams.of(c.name()).get(ctx, func(ctx context.Context) ([]part, time.Duration, error) {
+		data, _, _, err := s.readJob(ctx, c)
+		return data.parts, streamInterval, err
+	})
+	return parts, false, err
+}
+
+// jobStreams holds what changes on the jobs' pages, read once for all who look at a job.
+type jobStreams struct {
+	mu    sync.Mutex
+	byJob map[string]*shared[[]part]
+}
+
+// jobStreamsMax bounds it: names come from addresses.
+const jobStreamsMax = 1000
+
+func (j *jobStreams) of(name string) *shared[[]part] {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.byJob == nil || len(j.byJob) >= jobStreamsMax {
+		j.byJob = make(map[string]*shared[[]part])
+	}
+	if j.byJob[name] == nil {
+		j.byJob[name] = newShared[[]part]()
+	}
+	return j.byJob[name]
 }
 
 func (s *Server) runParts(ctx context.Context, c *call) ([]part, bool, error) {

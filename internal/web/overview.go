@@ -15,6 +15,10 @@ const (
 	overviewInterval = time.Second
 	overviewShare    = 10
 
+	// overviewMax is how old it may be at most, and slowMax what changes slowly.
+	overviewMax = 10 * time.Second
+	slowMax     = 2 * time.Minute
+
 	// slowInterval is how old what changes slowly may be: the rows by day, and what did
 	// not go as it should.
 	slowInterval = 15 * time.Second
@@ -78,7 +82,7 @@ func (o *overview) get(ctx context.Context) (*snapshot, error) {
 	return o.fast.get(ctx, func(ctx context.Context) (*snapshot, time.Duration, error) {
 		start := time.Now()
 		read, err := o.read(ctx)
-		return read, max(overviewInterval, overviewShare*time.Since(start)), err
+		return read, min(max(overviewInterval, overviewShare*time.Since(start)), overviewMax), err
 	})
 }
 
@@ -117,7 +121,7 @@ func (o *overview) read(ctx context.Context) (*snapshot, error) {
 	slow, err := o.slow.get(ctx, func(ctx context.Context) (slowPart, time.Duration, error) {
 		start := time.Now()
 		part, err := readSlowPart(ctx, client, s.now)
-		return part, max(slowInterval, overviewShare*time.Since(start)), err
+		return part, min(max(slowInterval, overviewShare*time.Since(start)), slowMax), err
 	})
 	if err != nil {
 		return nil, err

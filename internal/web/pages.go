@@ -223,7 +223,7 @@ func (s *Server) explainPage(ctx context.Context, c *call) (string, any, error) 
 	if err != nil {
 		return "", nil, err
 	}
-	explanations, err := c.client.Explain(ctx, job, nil)
+	explanations, err := s.explain(ctx, c.client, job)
 	return "explain.html", struct {
 		page
 		Name         string

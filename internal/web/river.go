@@ -11,6 +11,8 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"riverqueue.com/riverui"
+
+	"github.com/systempromptio/scheduler/internal/connection"
 )
 
 // riverPath is where River UI is.
@@ -28,9 +30,19 @@ type River struct {
 }
 
 // NewRiver opens River UI. Close ends it.
-func NewRiver(ctx context.Context, config *pgxpool.Config, schema string, logger *slog.Logger) (*River, error) {
-	config = config.Copy()
+func NewRiver(ctx context.Context, databaseURL, schema string, logger *slog.Logger) (*River, error) {
+	config, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("River UI: database_url: %w", err)
+	}
 	config.MaxConns = riverConnections
+	config.BeforeConnect = connection.Source{URL: databaseURL}.Refresh
+	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("River UI: database_url: %w", err)
+	}
+	// As the client of the pages: behind a pooler, too.
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	config.ConnConfig.RuntimeParams["application_name"] = "scheduler River UI"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("River UI: open the pool: %w", err)

@@ -19,7 +19,8 @@ const (
 	headerTimeout = 5 * time.Second
 	bodyTimeout   = 15 * time.Second
 	answerTimeout = 45 * time.Second
-	idleTimeout   = time.Minute
+	// Short, since all connections together have a bound.
+	idleTimeout = 5 * time.Second
 
 	// requestTimeout bounds what a request asks of the database.
 	requestTimeout = 10 * time.Second
@@ -31,7 +32,7 @@ const (
 	headerMax = 16 << 10
 
 	// connectionsMax is how many connections are served at once.
-	connectionsMax = 512
+	connectionsMax = 1024
 
 	// scrapesMax is how many requests for the metrics are answered at once.
 	scrapesMax = 8
@@ -48,6 +49,9 @@ type Server struct {
 	ready    *shared[readiness]
 	overview *overview
 	handler  http.Handler
+	// explaining holds a token for the one that looks at a job's tables.
+	explaining chan struct{}
+	jobStreams jobStreams
 	// streams holds a token for each page that is kept up to date.
 	streams chan struct{}
 	// ending is closed when the server stops: streams have no end of their own.
@@ -62,7 +66,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	s := &Server{config: config, access: newAccess(config), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), ending: make(chan struct{})}
+	s := &Server{config: config, access: newAccess(config), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), explaining: make(chan struct{}, 1), ending: make(chan struct{})}
 	s.overview = newOverview(s.source)
 	s.handler = s.routes()
 	return s, nil
@@ -108,7 +112,11 @@ func (s *Server) Listen(ctx context.Context) (net.Listener, error) {
 // Run serves requests until ctx ends; then it lets those that run finish for five
 // seconds. It closes the listener and the client of the database.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
-	defer s.source.close()
+	defer func() {
+		if err := s.source.close(); err != nil {
+			s.config.Logger.WarnContext(context.WithoutCancel(ctx), err.Error())
+		}
+	}()
 	s.config.Logger.InfoContext(ctx, "serving HTTP", slog.String("address", "http://"+listener.Addr().String()), slog.Bool("read_only", s.config.ReadOnly))
 	server := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,

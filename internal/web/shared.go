@@ -16,6 +16,9 @@ type shared[T any] struct {
 
 func newShared[T any]() *shared[T] { return &shared[T]{turn: make(chan struct{}, 1)} }
 
+// retryInterval is how long an error is good: whoever asks meanwhile gets the same.
+const retryInterval = 500 * time.Millisecond
+
 // far is how long anything is good at most; a time.Time has its limits.
 const far = 100 * 365 * 24 * time.Hour
 
@@ -34,7 +37,9 @@ func (s *shared[T]) get(ctx context.Context, read func(context.Context) (T, time
 	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
 	var good time.Duration
-	s.value, good, s.err = read(reading)
+	if s.value, good, s.err = read(reading); s.err != nil {
+		good = retryInterval
+	}
 	s.until = time.Now().Add(min(good, far))
 	return s.value, s.err
 }

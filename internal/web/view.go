@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -255,20 +256,29 @@ func parameterViews(job scheduler.Job) ([]parameterView, error) {
 		}
 		switch {
 		case spec.Minimum != nil && spec.Maximum != nil:
-			v.Range = fmt.Sprintf("%v to %v", *spec.Minimum, *spec.Maximum)
+			v.Range = floatText(*spec.Minimum) + " to " + floatText(*spec.Maximum)
 		case spec.Minimum != nil:
-			v.Range = fmt.Sprintf("at least %v", *spec.Minimum)
+			v.Range = "at least " + floatText(*spec.Minimum)
 		case spec.Maximum != nil:
-			v.Range = fmt.Sprintf("at most %v", *spec.Maximum)
+			v.Range = "at most " + floatText(*spec.Maximum)
+		}
+		if v.Range != "" && spec.Type == jobs.TypeDuration {
+			v.Range += " seconds"
 		}
 		views = append(views, v)
 	}
 	return views, nil
 }
 
+// floatText is a number as people write it.
+func floatText(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+
 func valueText(value any) string {
 	list, ok := value.([]any)
 	if !ok {
+		if number, ok := value.(float64); ok {
+			return floatText(number)
+		}
 		return fmt.Sprint(value)
 	}
 	parts := make([]string, 0, len(list))

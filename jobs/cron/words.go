@@ -14,6 +14,9 @@ const (
 	// timesMax is how many times of a day Words lists one by one.
 	timesMax = 6
 
+	// datesOfMonth is how many a month has at most.
+	datesOfMonth = 31
+
 	allSixty = 1<<60 - 1
 	allHours = 1<<24 - 1
 )
@@ -162,7 +165,7 @@ func (c *calendar) dayWords() string {
 		byDay = c.weekdayWords()
 	}
 	switch {
-	case byDate == "" && byDay == "":
+	case byDate == "" && byDay == "", c.either && (byDate == "" || byDay == ""):
 		return ""
 	case byDate == "":
 		return "on " + byDay
@@ -177,7 +180,7 @@ func (c *calendar) dayWords() string {
 func (c *calendar) dateWords() string {
 	var parts []string
 	if c.dayOfMonth != 0 {
-		if step := stepOf(c.dayOfMonth>>1, 31); step > 1 {
+		if step := stepOf(c.dayOfMonth>>1, datesOfMonth); step > 1 {
 			return fmt.Sprintf("every %d days from the %s of the month", step, ordinal(bits.TrailingZeros64(c.dayOfMonth)))
 		}
 		parts = append(parts, "the "+setWords(c.dayOfMonth, ordinal))
@@ -215,7 +218,8 @@ func (c *calendar) weekdayWords() string {
 }
 
 // stepOf is the distance of a set's members, if they go on like that to the end of n
-// values and are more than two; otherwise 0.
+// values, and from there to the first again, and are more than two; otherwise 0. A month
+// has no such end.
 func stepOf(set uint64, n int) int {
 	values := members(set)
 	if len(values) < 3 {
@@ -229,6 +233,9 @@ func stepOf(set uint64, n int) int {
 	}
 	if values[0] >= step || values[len(values)-1]+step < n {
 		return 0
+	}
+	if n != datesOfMonth && n%step != 0 {
+		return 0 // not the same distance to the first one of what follows
 	}
 	return step
 }

@@ -111,6 +111,14 @@ function live(address) {
     // A browser gives up after an answer that is none.
     if (source.readyState === EventSource.CLOSED) setTimeout(() => live(address), 5000);
   });
+  // A browser has six connections for a host: pages that nobody sees give theirs back.
+  const leave = () => {
+    if (!document.hidden) return;
+    source.close();
+    document.removeEventListener("visibilitychange", leave);
+    document.addEventListener("visibilitychange", () => live(address), { once: true });
+  };
+  document.addEventListener("visibilitychange", leave);
   addEventListener("pagehide", () => source.close());
 }
 
