@@ -32,7 +32,6 @@ var needs = []struct{ table, privileges string }{ //nolint:gochecknoglobals // a
 	{"leadership", "SELECT UPDATE"},
 	{"scheduler_state", "SELECT INSERT UPDATE"},
 	{"undecided_spans", "SELECT INSERT UPDATE DELETE"},
-	{"run_log_chunks", "SELECT INSERT DELETE"},
 	{"backfill_requests", "SELECT UPDATE"},
 	{"retention_candidates", "SELECT INSERT DELETE"},
 	{"archived_rows", "INSERT"},
