@@ -147,6 +147,24 @@ func TestPageSteers(t *testing.T) {
 			again("#run-facts", `cancelled[\s\S]*too slow`)
 			release()
 			require.False(t, look[bool](p, `!!document.querySelector("#run-cancel form")`))
+
+			// Pause, and cancel what is running.
+			release = hold(t, db)
+			id = shell.held(t, db)
+			p.open("/jobs/cleanup_inactive_sessions")
+			p.fillIn("pause", "#reason", "all of it")
+			p.do(chromedp.Click(chromedp.CSS("#cancel"), chromedp.NodeVisible))
+			p.send("pause", "button")
+			again("#job-runs", fmt.Sprintf(`%d\s+cancelled`, id))
+			release()
+
+			// End a rollout.
+			exec1(t, db, "UPDATE scheduler.job_definitions SET dry_run_from = now(), dry_run_until = now() + interval '1 day' WHERE job_name = 'cleanup_empty_contexts'")
+			p.open("/jobs/cleanup_empty_contexts")
+			require.Contains(t, p.text("#job-facts"), "in rollout")
+			p.send("rollout", "button")
+			require.NotContains(t, p.text("#job-facts"), "in rollout")
+			require.False(t, scalar[bool](t, db, "SELECT dry_run_until IS NOT NULL FROM scheduler.jobs WHERE job_name = 'cleanup_empty_contexts'"))
 		})
 	}
 }

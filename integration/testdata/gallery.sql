@@ -64,4 +64,12 @@ VALUES
     ('paused_sync', now() - interval '1 minute', 'schedule', 'pending', NULL, 0, NULL, 1, NULL, '{}', false, NULL, NULL, NULL, '{}'),
     ('aggregate_usage', now() - interval '30 seconds', 'backfill', 'waiting', 'backfill', 0, NULL, 1, 'anna', '{}', false, NULL, NULL, NULL, '{}'),
     ('rehearsal', now() + interval '2 hours', 'manual', 'scheduled', NULL, 0, NULL, NULL, 'anna', '{}', true, NULL, NULL, NULL, '{}');
+
+-- What the failed run has logged.
+INSERT INTO scheduler.run_log_chunks (run_id, attempt, replica_id, lines)
+SELECT r.id, a.attempt, 'replica-' || a.attempt, jsonb_build_array(
+    jsonb_build_object('at', r.started_at, 'level', 'INFO', 'message', 'reading the feed', 'attributes', jsonb_build_object('url', 'https://feeds.example.com/' || repeat('long/', 30), 'rows', 1200)),
+    jsonb_build_object('at', r.started_at, 'level', 'WARN', 'message', 'a row has three columns', 'attributes', '{"line": 214}'::jsonb),
+    jsonb_build_object('at', r.started_at, 'level', 'ERROR', 'message', 'the feed cannot be read', 'attributes', '{}'::jsonb))
+FROM (SELECT id, started_at FROM scheduler.job_runs WHERE status = 'failed' ORDER BY id DESC LIMIT 1) r, generate_series(1, 3) AS a (attempt);
 RESET session_replication_role;
