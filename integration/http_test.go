@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/internal/web"
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 const httpToken = "0123456789abcdef-token"
@@ -287,6 +289,31 @@ func TestHTTPReady(t *testing.T) {
 	await(s, "ticks")
 	require.NoError(t, lock.Rollback(t.Context()))
 	await(s, "")
+}
+
+// TestHTTPReadyBesideSlowPages: a table that somebody has locked makes pages wait, and
+// nothing else.
+func TestHTTPReadyBesideSlowPages(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, platformTables)
+	runScheduler(t, scheduler.Config{DatabaseURL: db.URL, Registry: jobs.DefaultRegistry()})
+	s := serveHTTP(t, db, func(c *web.Config) { c.Registry = jobs.DefaultRegistry() })
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.jobs WHERE job_name = 'cleanup_inactive_sessions')")
+	lock, err := db.Conn(t).Begin(t.Context())
+	require.NoError(t, err)
+	_, err = lock.Exec(t.Context(), "LOCK TABLE user_sessions IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	var asked sync.WaitGroup
+	for range 3 {
+		asked.Go(func() { s.ask("GET", "/jobs/cleanup_inactive_sessions/explain", "") })
+	}
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'user_sessions'::regclass)")
+	for _, path := range []string{"/readyz", "/", "/runs"} {
+		status, body := s.ask("GET", path, "")
+		require.Equal(t, http.StatusOK, status, "%s: %s", path, body)
+	}
+	require.NoError(t, lock.Rollback(t.Context()))
+	asked.Wait()
 }
 
 // TestHTTPHostile: who sends too much, too slowly or nothing holds up nobody.
