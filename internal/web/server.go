@@ -114,7 +114,7 @@ func (s *Server) Listen(ctx context.Context) (net.Listener, error) {
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer func() {
 		if err := s.source.close(); err != nil {
-			s.config.Logger.WarnContext(context.WithoutCancel(ctx), err.Error())
+			s.config.Logger.WarnContext(context.WithoutCancel(ctx), "the HTTP surface has ended with connections open", slog.Any("error", err))
 		}
 	}()
 	s.config.Logger.InfoContext(ctx, "serving HTTP", slog.String("address", "http://"+listener.Addr().String()), slog.Bool("read_only", s.config.ReadOnly))
