@@ -15,6 +15,7 @@ import (
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/internal/doctor"
+	"github.com/systempromptio/scheduler/sql"
 )
 
 // examine calls the doctor and returns its report, which must go with its exit code.
@@ -436,4 +437,25 @@ func TestDoctorRefusesBadFlags(t *testing.T) {
 	p := shell.call(t, "doctor", "now")
 	require.Equal(t, 2, p.code(t))
 	require.Contains(t, p.stderr.String(), "takes no argument")
+}
+
+// A run within its job's timeout is healthy, however long that is.
+func TestDoctorLeavesLongRunsAlone(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	replica := db.Conn(t)
+	_, err := replica.Exec(t.Context(), "SELECT set_config('application_name', 'scheduler/long', false), pg_advisory_lock_shared(7235002, scheduler.lock_key())")
+	require.NoError(t, err)
+	exec1(t, db, "INSERT INTO scheduler.job_definitions (job_name, schedule, timeout, max_attempts) VALUES ('long', '@yearly', '6 hours', 1), ('short', '@yearly', '10 minutes', 1)")
+	exec1(t, db, `INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, started_at, attempt, replica_id, error)
+		SELECT job_name, now(), 'manual', 'running', now() - since, 1, 'long', since FROM (VALUES
+			('long', interval '5 hours'), ('long', '7 hours'), ('short', '9 minutes'), ('short', '11 minutes')) r (job_name, since)`)
+	old, err := sql.For(scheduler.SchemaDefault).DoctorOldRuns(t.Context(), replica)
+	require.NoError(t, err)
+	require.Len(t, old, 2)
+	for i, name := range []string{"long", "short"} {
+		require.Equal(t, name, old[i].JobName)
+		require.False(t, old[i].IsOrphan)
+		require.Greater(t, *old[i].Ran, *old[i].Timeout)
+	}
 }

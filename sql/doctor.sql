@@ -157,7 +157,7 @@ SELECT r.id, r.job_name, r.status, coalesce(r.replica_id, '') AS replica_id, r.a
        extract(epoch FROM d.timeout)::double precision AS timeout,
        r.status = 'running' AND NOT EXISTS (SELECT FROM scheduler.replicas p WHERE p.replica_id = r.replica_id) AS is_orphan
 FROM scheduler.job_runs r LEFT JOIN scheduler.job_definitions d ON d.job_name = r.job_name
-WHERE r.status = 'running' AND (r.started_at < clock_timestamp() - least(d.timeout, interval '1 hour')
+WHERE r.status = 'running' AND (r.started_at < clock_timestamp() - d.timeout
                                 OR r.started_at < clock_timestamp() - interval '10 seconds'
                                    AND NOT EXISTS (SELECT FROM scheduler.replicas p WHERE p.replica_id = r.replica_id))
    OR r.status = 'retrying' AND r.created_at < clock_timestamp() - interval '1 hour'
