@@ -1,3 +1,26 @@
+-- The lock that CREATE TRIGGER takes, first: whoever writes the ledger queues behind this
+-- while it waits. Nobody waits for it for longer than the timeout.
+DO $$
+DECLARE
+    tries integer := 0;
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '250ms', true);
+            LOCK TABLE job_runs IN SHARE ROW EXCLUSIVE MODE;
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            tries := tries + 1;
+            IF tries = 100 THEN
+                RAISE EXCEPTION 'the tables of the scheduler are in use all the time' USING ERRCODE = 'lock_not_available',
+                    HINT = 'End transactions that hold locks on them (see pg_locks), and try again.';
+            END IF;
+            PERFORM pg_sleep(0.05 + random() / 10);
+        END;
+    END LOOP;
+END;
+$$;
+
 -- What a run has logged, a bounded part of it: one row an attempt that has logged
 -- anything, since a run that logs nothing must not cost a write.
 CREATE TABLE run_log_chunks (
@@ -26,8 +49,10 @@ END;
 $$;
 
 -- What a run has logged goes with its row in the ledger. One statement for all rows that
--- a batch deletes: a foreign key would ask for each of them.
+-- a batch deletes: a foreign key would ask for each of them. SECURITY DEFINER: whoever may
+-- delete runs needs no privilege on the logs.
 CREATE FUNCTION job_runs_forget_logs() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 BEGIN
