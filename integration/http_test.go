@@ -135,6 +135,7 @@ func TestHTTPAPI(t *testing.T) {
 	id := int64(run["id"].(float64))
 	waitStatus(t, db, id, "success")
 	require.Equal(t, "success", s.object("GET", fmt.Sprintf("/runs/%d", id), "")["status"])
+	require.Equal(t, "http token 127.0.0.1", scalar[string](t, db, "SELECT application FROM scheduler.operations WHERE run_id = $1", id), "who asked for it")
 	_, log := s.ask("GET", fmt.Sprintf("/api/v1/runs/%d/log", id), "")
 	require.Equal(t, "[]\n", string(log), "a run that logs nothing keeps nothing")
 	history := s.object("GET", "/jobs/yearly_hit/history", "")
@@ -156,6 +157,7 @@ func TestHTTPAPI(t *testing.T) {
 	backfill := s.object("POST", "/jobs/yearly_hit/backfill", `{"from": "2020-01-01T00:00:00Z", "to": "2023-01-01T00:00:00Z", "limit": 1}`)
 	waitValue(t, db, waitRun, true, "SELECT status = 'done' FROM scheduler.backfills WHERE id = $1", int64(backfill["id"].(float64)))
 	require.Equal(t, "done", s.object("GET", fmt.Sprintf("/backfills/%v", backfill["id"]), "")["status"])
+	require.Equal(t, "http token 127.0.0.1", scalar[string](t, db, "SELECT application FROM scheduler.operations WHERE action = 'backfill'"), "who asked for it")
 	s.object("POST", fmt.Sprintf("/backfills/%v/cancel", backfill["id"]), "")
 
 	// Lists.

@@ -220,10 +220,11 @@ func TestRoleOfReplicasIsNoOwner(t *testing.T) {
 		serve.mustNot(t, statement)
 	}
 	require.False(t, scalar[bool](t, db, "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = $1", roles.Serve))
-	// What a later migration adds, it has at once.
+	// Nothing that is new is writable unless a migration or the script means it.
 	exec1(t, db, "CREATE TABLE scheduler.later (id bigserial); CREATE FUNCTION scheduler.later() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE EXECUTE ON FUNCTION scheduler.later() FROM PUBLIC")
-	serve.must(t, "INSERT INTO scheduler.later DEFAULT VALUES")
-	serve.must(t, "SELECT scheduler.later()")
+	serve.mustNot(t, "INSERT INTO scheduler.later DEFAULT VALUES")
+	serve.mustNot(t, "SELECT FROM scheduler.later")
+	serve.mustNot(t, "SELECT scheduler.later()")
 }
 
 // Every object is commented, and no function is everybody's.
@@ -482,4 +483,124 @@ func TestRolesMadeByHandBeforeTheScript(t *testing.T) {
 	runScheduler(t, scheduler.Config{DatabaseURL: testdb.RoleURL(db.URL, worker)})
 	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.jobs WHERE job_name = 'yearly_hit')")
 	waitStatus(t, db, scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')"), jobs.StatusSuccess)
+}
+
+// Down and up again gives nobody more than the script does; readers and operators have
+// what they had when the script was run again.
+func TestRolesAfterDownAndUp(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	has := func(role string) []string {
+		return listed(t, db, fmt.Sprintf(`
+			SELECT a.privilege_type || ' ' || c.oid::regclass FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
+			WHERE c.relnamespace = 'scheduler'::regnamespace AND a.grantee = '%[1]s'::regrole
+			UNION ALL SELECT 'EXECUTE ' || p.oid::regprocedure FROM pg_proc p
+			WHERE p.pronamespace = 'scheduler'::regnamespace AND has_function_privilege('%[1]s', p.oid, 'EXECUTE')
+			UNION ALL SELECT 'USAGE' WHERE has_schema_privilege('%[1]s', 'scheduler', 'USAGE')`, role))
+	}
+	before := make(map[string][]string)
+	for _, role := range []string{roles.Reader, roles.Operator, roles.Serve} {
+		before[role] = has(role)
+	}
+	config := scheduler.MigrateConfig{DatabaseURL: db.URL, Logger: discard()}
+	status, err := scheduler.MigrateStatus(t.Context(), config)
+	require.NoError(t, err)
+	_, err = scheduler.MigrateDown(t.Context(), config, int(status.Version)-5)
+	require.NoError(t, err)
+	_, err = scheduler.MigrateUp(t.Context(), config)
+	require.NoError(t, err)
+	for role, privileges := range before {
+		require.Subset(t, privileges, has(role), role)
+	}
+	require.ElementsMatch(t, before[roles.Serve], has(roles.Serve), "replicas go on")
+	serve := connectAs(t, db, roles.Serve)
+	for _, table := range []string{"scheduler.operation_log", "scheduler.role_grants"} {
+		serve.mustNot(t, "SELECT * FROM "+table)
+		for _, statement := range changes(t, db, table) {
+			serve.mustNot(t, statement)
+		}
+	}
+	serve.mustNot(t, "SELECT scheduler.record_operation('pause_job', 'x', 1, NULL, 'forged')")
+	connectAs(t, db, roles.Reader).mustNot(t, "SELECT FROM scheduler.runs")
+	require.NoError(t, testdb.MakeRoles(t.Context(), db.URL, scheduler.SchemaDefault))
+	for role, privileges := range before {
+		require.ElementsMatch(t, privileges, has(role), role)
+	}
+}
+
+// A migration that waits for an open transaction holds up nobody else who writes the ledger.
+func TestMigrationWaitsPolitely(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	config := scheduler.MigrateConfig{DatabaseURL: db.URL, Logger: discard()}
+	status, err := scheduler.MigrateStatus(t.Context(), config)
+	require.NoError(t, err)
+	const oldest = 5 // the migration before those that lock politely
+	for from := int(status.Version) - 1; from >= oldest; from-- {
+		_, err = scheduler.MigrateDown(t.Context(), config, int(status.Version)-from)
+		require.NoError(t, err)
+		writer := db.Conn(t)
+		tx, err := writer.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), "DELETE FROM scheduler.job_runs")
+		require.NoError(t, err)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := scheduler.MigrateUp(t.Context(), config)
+			ended <- err
+		}()
+		waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'scheduler.job_runs'::regclass AND NOT granted)")
+		other := execute(t.Context(), db.URL, "SET lock_timeout = '2s'; DELETE FROM scheduler.job_runs")
+		rolledBack := tx.Rollback(t.Context())
+		require.NoError(t, <-ended)
+		require.NoError(t, other, "from version %d", from)
+		require.NoError(t, rolledBack)
+	}
+}
+
+// Whoever may delete runs needs nothing on what they have logged.
+func TestDeletingRunsNeedsNoMore(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	role, url := roleOf(t, db, "USAGE ON SCHEMA scheduler", "SELECT, DELETE ON scheduler.job_runs")
+	exec1(t, db, `WITH run AS (INSERT INTO scheduler.job_runs (job_name, tick, trigger, status) VALUES ('x', now(), 'manual', 'success') RETURNING id)
+		INSERT INTO scheduler.run_log_chunks (run_id, attempt, replica_id, lines) SELECT id, 1, 'r', '[]' FROM run`)
+	require.NoError(t, execute(t.Context(), url, "DELETE FROM scheduler.job_runs"), role)
+	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM scheduler.run_log_chunks"))
+}
+
+// What operators write is bounded, by each function that takes it, and before anything is
+// changed.
+func TestTextsAreBounded(t *testing.T) {
+	t.Parallel()
+	db := declared(t)
+	operator := connectAs(t, db, roles.Operator)
+	const run, backfill = "(SELECT scheduler.run_now('yearly_hit'))", "(SELECT scheduler.backfill('yearly_hit', now() - interval '1 hour', now()))"
+	for name, call := range map[string]string{
+		"pause_job":       "SELECT scheduler.pause_job('yearly_hit', %s)",
+		"pause_scheduler": "SELECT scheduler.pause_scheduler(%s)",
+		"cancel_run":      "SELECT scheduler.cancel_run(" + run + ", %s)",
+		"cancel_runs":     "SELECT scheduler.cancel_runs('yearly_hit', %s)",
+		"cancel_backfill": "SELECT scheduler.cancel_backfill(" + backfill + ", %s)",
+	} {
+		operator.must(t, fmt.Sprintf(call, "repeat('ö', 2000)"))
+		require.Equal(t, "SC004", operator.may(t, fmt.Sprintf(call, "repeat('ö', 2001)")), name)
+	}
+	operator.must(t, "SELECT scheduler.reschedule_job('yearly_hit', repeat('ö', 500))")
+	require.Equal(t, "SC004", operator.may(t, "SELECT scheduler.reschedule_job('yearly_hit', repeat('ö', 501))"))
+}
+
+// Who asked for runs is known as well as who did all else.
+func TestOperationsNameTheApplication(t *testing.T) {
+	t.Parallel()
+	db := declared(t)
+	operator := connectAs(t, db, roles.Operator)
+	for _, statement := range []string{
+		"SET application_name = 'the pager'", steering["run_now"], steering["run_at"], steering["backfill"], steering["pause_job"],
+	} {
+		_, err := operator.conn.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	require.ElementsMatch(t, []string{"run_now", "run_at", "backfill", "pause_job"},
+		listed(t, db, "SELECT action FROM scheduler.operations WHERE application = 'the pager' AND client_addr IS NOT NULL AND who = '"+roles.Operator+"'"))
 }

@@ -69,6 +69,136 @@ BEGIN
 END;
 $$;
 
+CREATE OR REPLACE FUNCTION run_now(job_name text, parameters jsonb DEFAULT '{}', dry_run boolean DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(run_now.job_name);
+    run_id bigint;
+BEGIN
+    PERFORM check_runnable(job, run_now.parameters);
+    INSERT INTO job_runs AS r (job_name, tick, trigger, status, parameters, dry_run, requested_by)
+    VALUES (job.job_name, clock_timestamp(), 'manual', 'requested', run_now.parameters, coalesce(run_now.dry_run, job.dry_run), session_user)
+    RETURNING r.id INTO run_id;
+    PERFORM wake_leader();
+    RETURN run_id;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION run_at(job_name text, at timestamptz, parameters jsonb DEFAULT '{}', dry_run boolean DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(run_at.job_name);
+    run_id bigint;
+BEGIN
+    -- The pause may be over by then.
+    PERFORM check_runnable(job, run_at.parameters, although_paused => true);
+    IF run_at.at IS NULL OR run_at.at <= clock_timestamp() OR run_at.at >= timestamptz '2200-01-01 00:00:00+00' THEN
+        RAISE EXCEPTION 'job "%" cannot be run at %: the time must lie in the future, before the year 2200', job.job_name, coalesce(run_at.at::text, 'no time')
+            USING ERRCODE = 'SC004', HINT = 'It is ' || clock_timestamp() || ' on the database''s clock. For a run at once: run_now(''' || job.job_name || ''').';
+    END IF;
+    INSERT INTO job_runs AS r (job_name, tick, trigger, status, parameters, dry_run, requested_by)
+    VALUES (job.job_name, run_at.at, 'manual', 'scheduled', run_at.parameters, coalesce(run_at.dry_run, job.dry_run), session_user)
+    RETURNING r.id INTO run_id;
+    PERFORM wake_leader();
+    RETURN run_id;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION backfill(job_name text, from_tick timestamptz, to_tick timestamptz, run_limit integer DEFAULT NULL,
+                         again boolean DEFAULT false, parameters jsonb DEFAULT '{}', dry_run boolean DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(backfill.job_name);
+    backfill_id bigint;
+BEGIN
+    PERFORM check_runnable(job, backfill.parameters);
+    IF backfill.from_tick IS NULL OR backfill.to_tick IS NULL OR backfill.from_tick > backfill.to_tick OR backfill.to_tick > clock_timestamp()
+       OR backfill.from_tick < timestamptz '1970-01-01 00:00:00+00' THEN
+        RAISE EXCEPTION 'job "%" cannot be backfilled from % to %', job.job_name, coalesce(backfill.from_tick::text, 'no time'), coalesce(backfill.to_tick::text, 'no time')
+            USING ERRCODE = 'SC004', HINT = 'Give two times since 1970, the earlier one first; the later must not lie in the future. Both are included.';
+    END IF;
+    IF backfill.run_limit NOT BETWEEN 1 AND 10000 THEN
+        RAISE EXCEPTION 'job "%" cannot be backfilled with a limit of %', job.job_name, backfill.run_limit
+            USING ERRCODE = 'SC004', HINT = 'Give a limit between 1 and 10000, or none.';
+    END IF;
+    INSERT INTO backfill_requests AS b (job_name, from_tick, to_tick, run_limit, again, parameters, dry_run)
+    VALUES (job.job_name, backfill.from_tick, backfill.to_tick, backfill.run_limit, coalesce(backfill.again, false),
+            backfill.parameters, coalesce(backfill.dry_run, job.dry_run))
+    RETURNING b.id INTO backfill_id;
+    PERFORM wake_leader();
+    RETURN backfill_id;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION pause_job(job_name text, reason text, cancel_running boolean DEFAULT false) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(pause_job.job_name);
+BEGIN
+    IF coalesce(trim(pause_job.reason), '') = '' THEN
+        RAISE EXCEPTION 'pausing job "%" needs a reason', job.job_name USING ERRCODE = 'SC004',
+            HINT = 'Say why, for whoever finds the job paused.';
+    END IF;
+    -- A pause that is there stays, with who, when and why.
+    UPDATE job_definitions d
+    SET paused_at = clock_timestamp(), paused_by = session_user, paused_reason = pause_job.reason, paused_with_scheduler = false
+    WHERE d.id = job.id AND (d.paused_at IS NULL OR d.paused_with_scheduler);
+    IF pause_job.cancel_running THEN
+        PERFORM cancel_running(job.job_name, pause_job.reason);
+    END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION pause_scheduler(reason text, cancel_running boolean DEFAULT false) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job record;
+BEGIN
+    IF coalesce(trim(pause_scheduler.reason), '') = '' THEN
+        RAISE EXCEPTION 'pausing the scheduler needs a reason' USING ERRCODE = 'SC004',
+            HINT = 'Say why, for whoever finds it paused.';
+    END IF;
+    INSERT INTO scheduler_state DEFAULT VALUES ON CONFLICT DO NOTHING;
+    UPDATE scheduler_state s
+    SET paused_at = clock_timestamp(), paused_by = session_user, paused_reason = pause_scheduler.reason
+    WHERE s.paused_at IS NULL;
+    -- In the order of the leader's declarations, so that the two do not wait for each
+    -- other in a circle.
+    PERFORM FROM job_definitions d WHERE d.paused_at IS NULL OR d.paused_with_scheduler ORDER BY d.job_name FOR NO KEY UPDATE;
+    UPDATE job_definitions d
+    SET paused_at = s.paused_at, paused_by = s.paused_by, paused_reason = s.paused_reason, paused_with_scheduler = true
+    FROM scheduler_state s
+    WHERE d.paused_at IS NULL OR d.paused_with_scheduler;
+    IF pause_scheduler.cancel_running THEN
+        FOR job IN SELECT d.job_name FROM job_definitions d ORDER BY d.job_name LOOP
+            PERFORM cancel_running(job.job_name, pause_scheduler.reason);
+        END LOOP;
+    END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION reschedule_job(job_name text, schedule text) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(reschedule_job.job_name);
+BEGIN
+    IF trim(reschedule_job.schedule) = '' THEN
+        RAISE EXCEPTION 'job "%" needs a schedule, or null', job.job_name USING ERRCODE = 'SC004',
+            HINT = 'Give cron text such as ''0 3 * * *''; null goes back to the declared schedule, ' || quote_literal(job.schedule) || '.';
+    END IF;
+    UPDATE job_definitions d SET schedule_override = reschedule_job.schedule WHERE d.id = job.id;
+END;
+$$;
+
+DROP FUNCTION check_texts(text, text);
+ALTER TABLE job_runs DROP COLUMN requested_application, DROP COLUMN requested_addr;
+ALTER TABLE backfill_requests DROP COLUMN requested_application, DROP COLUMN requested_addr;
 DROP TRIGGER log ON scheduler_state;
 DROP FUNCTION scheduler_state_log();
 DROP TRIGGER log ON job_definitions;

@@ -11,9 +11,9 @@ BEGIN
         BEGIN
             PERFORM set_config('lock_timeout', '250ms', true);
             -- The views' own tables are locked with them.
-            LOCK TABLE jobs, runs IN ACCESS EXCLUSIVE MODE;
+            LOCK TABLE jobs, runs, backfill_requests IN ACCESS EXCLUSIVE MODE;
             -- What COMMENT takes. VACUUM may be at them.
-            LOCK TABLE archived_rows, backfill_requests, leadership, retention_candidates, undecided_spans IN SHARE UPDATE EXCLUSIVE MODE;
+            LOCK TABLE archived_rows, leadership, retention_candidates, undecided_spans IN SHARE UPDATE EXCLUSIVE MODE;
             RETURN;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             tries := tries + 1;
@@ -127,6 +127,161 @@ AFTER UPDATE OF paused_at ON scheduler_state FOR EACH ROW
 WHEN (NEW.paused_at IS DISTINCT FROM OLD.paused_at)
 EXECUTE FUNCTION scheduler_state_log();
 
+-- Who asked, as operation_log has it of what else is done: set by run_now, run_at and
+-- backfill alone.
+ALTER TABLE job_runs ADD COLUMN requested_application text, ADD COLUMN requested_addr inet;
+ALTER TABLE backfill_requests ADD COLUMN requested_application text, ADD COLUMN requested_addr inet;
+
+-- What operators write is kept, and sent with every list of jobs. The leader reads no
+-- schedule beyond 1024 bytes.
+CREATE FUNCTION check_texts(reason text, schedule text DEFAULT NULL) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF char_length(check_texts.reason) > 2000 THEN
+        RAISE EXCEPTION 'the reason has % characters', char_length(check_texts.reason) USING ERRCODE = 'SC004',
+            HINT = 'Give a reason of 2000 characters at most.';
+    END IF;
+    IF octet_length(check_texts.schedule) > 1000 THEN
+        RAISE EXCEPTION 'the schedule has % bytes', octet_length(check_texts.schedule) USING ERRCODE = 'SC004',
+            HINT = 'Give cron text of 1000 bytes at most.';
+    END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION run_now(job_name text, parameters jsonb DEFAULT '{}', dry_run boolean DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(run_now.job_name);
+    run_id bigint;
+BEGIN
+    PERFORM check_runnable(job, run_now.parameters);
+    INSERT INTO job_runs AS r (job_name, tick, trigger, status, parameters, dry_run, requested_by, requested_application, requested_addr)
+    VALUES (job.job_name, clock_timestamp(), 'manual', 'requested', run_now.parameters, coalesce(run_now.dry_run, job.dry_run), session_user,
+            nullif(current_setting('application_name'), ''), inet_client_addr())
+    RETURNING r.id INTO run_id;
+    PERFORM wake_leader();
+    RETURN run_id;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION run_at(job_name text, at timestamptz, parameters jsonb DEFAULT '{}', dry_run boolean DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(run_at.job_name);
+    run_id bigint;
+BEGIN
+    -- The pause may be over by then.
+    PERFORM check_runnable(job, run_at.parameters, although_paused => true);
+    IF run_at.at IS NULL OR run_at.at <= clock_timestamp() OR run_at.at >= timestamptz '2200-01-01 00:00:00+00' THEN
+        RAISE EXCEPTION 'job "%" cannot be run at %: the time must lie in the future, before the year 2200', job.job_name, coalesce(run_at.at::text, 'no time')
+            USING ERRCODE = 'SC004', HINT = 'It is ' || clock_timestamp() || ' on the database''s clock. For a run at once: run_now(''' || job.job_name || ''').';
+    END IF;
+    INSERT INTO job_runs AS r (job_name, tick, trigger, status, parameters, dry_run, requested_by, requested_application, requested_addr)
+    VALUES (job.job_name, run_at.at, 'manual', 'scheduled', run_at.parameters, coalesce(run_at.dry_run, job.dry_run), session_user,
+            nullif(current_setting('application_name'), ''), inet_client_addr())
+    RETURNING r.id INTO run_id;
+    PERFORM wake_leader();
+    RETURN run_id;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION backfill(job_name text, from_tick timestamptz, to_tick timestamptz, run_limit integer DEFAULT NULL,
+                         again boolean DEFAULT false, parameters jsonb DEFAULT '{}', dry_run boolean DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(backfill.job_name);
+    backfill_id bigint;
+BEGIN
+    PERFORM check_runnable(job, backfill.parameters);
+    IF backfill.from_tick IS NULL OR backfill.to_tick IS NULL OR backfill.from_tick > backfill.to_tick OR backfill.to_tick > clock_timestamp()
+       OR backfill.from_tick < timestamptz '1970-01-01 00:00:00+00' THEN
+        RAISE EXCEPTION 'job "%" cannot be backfilled from % to %', job.job_name, coalesce(backfill.from_tick::text, 'no time'), coalesce(backfill.to_tick::text, 'no time')
+            USING ERRCODE = 'SC004', HINT = 'Give two times since 1970, the earlier one first; the later must not lie in the future. Both are included.';
+    END IF;
+    IF backfill.run_limit NOT BETWEEN 1 AND 10000 THEN
+        RAISE EXCEPTION 'job "%" cannot be backfilled with a limit of %', job.job_name, backfill.run_limit
+            USING ERRCODE = 'SC004', HINT = 'Give a limit between 1 and 10000, or none.';
+    END IF;
+    INSERT INTO backfill_requests AS b (job_name, from_tick, to_tick, run_limit, again, parameters, dry_run, requested_application, requested_addr)
+    VALUES (job.job_name, backfill.from_tick, backfill.to_tick, backfill.run_limit, coalesce(backfill.again, false),
+            backfill.parameters, coalesce(backfill.dry_run, job.dry_run),
+            nullif(current_setting('application_name'), ''), inet_client_addr())
+    RETURNING b.id INTO backfill_id;
+    PERFORM wake_leader();
+    RETURN backfill_id;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION pause_job(job_name text, reason text, cancel_running boolean DEFAULT false) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(pause_job.job_name);
+BEGIN
+    PERFORM check_texts(pause_job.reason);
+    IF coalesce(trim(pause_job.reason), '') = '' THEN
+        RAISE EXCEPTION 'pausing job "%" needs a reason', job.job_name USING ERRCODE = 'SC004',
+            HINT = 'Say why, for whoever finds the job paused.';
+    END IF;
+    -- A pause that is there stays, with who, when and why.
+    UPDATE job_definitions d
+    SET paused_at = clock_timestamp(), paused_by = session_user, paused_reason = pause_job.reason, paused_with_scheduler = false
+    WHERE d.id = job.id AND (d.paused_at IS NULL OR d.paused_with_scheduler);
+    IF pause_job.cancel_running THEN
+        PERFORM cancel_running(job.job_name, pause_job.reason);
+    END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION pause_scheduler(reason text, cancel_running boolean DEFAULT false) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job record;
+BEGIN
+    PERFORM check_texts(pause_scheduler.reason);
+    IF coalesce(trim(pause_scheduler.reason), '') = '' THEN
+        RAISE EXCEPTION 'pausing the scheduler needs a reason' USING ERRCODE = 'SC004',
+            HINT = 'Say why, for whoever finds it paused.';
+    END IF;
+    INSERT INTO scheduler_state DEFAULT VALUES ON CONFLICT DO NOTHING;
+    UPDATE scheduler_state s
+    SET paused_at = clock_timestamp(), paused_by = session_user, paused_reason = pause_scheduler.reason
+    WHERE s.paused_at IS NULL;
+    -- In the order of the leader's declarations, so that the two do not wait for each
+    -- other in a circle.
+    PERFORM FROM job_definitions d WHERE d.paused_at IS NULL OR d.paused_with_scheduler ORDER BY d.job_name FOR NO KEY UPDATE;
+    UPDATE job_definitions d
+    SET paused_at = s.paused_at, paused_by = s.paused_by, paused_reason = s.paused_reason, paused_with_scheduler = true
+    FROM scheduler_state s
+    WHERE d.paused_at IS NULL OR d.paused_with_scheduler;
+    IF pause_scheduler.cancel_running THEN
+        FOR job IN SELECT d.job_name FROM job_definitions d ORDER BY d.job_name LOOP
+            PERFORM cancel_running(job.job_name, pause_scheduler.reason);
+        END LOOP;
+    END IF;
+END;
+$$;
+
+CREATE OR REPLACE FUNCTION reschedule_job(job_name text, schedule text) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    job job_definitions := known_job(reschedule_job.job_name);
+BEGIN
+    PERFORM check_texts(NULL, reschedule_job.schedule);
+    IF trim(reschedule_job.schedule) = '' THEN
+        RAISE EXCEPTION 'job "%" needs a schedule, or null', job.job_name USING ERRCODE = 'SC004',
+            HINT = 'Give cron text such as ''0 3 * * *''; null goes back to the declared schedule, ' || quote_literal(job.schedule) || '.';
+    END IF;
+    UPDATE job_definitions d SET schedule_override = reschedule_job.schedule WHERE d.id = job.id;
+END;
+$$;
+
 CREATE OR REPLACE FUNCTION cancel_run(run_id bigint, reason text DEFAULT NULL) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
@@ -134,6 +289,7 @@ DECLARE
     run job_runs;
     why text := 'cancelled by ' || session_user || coalesce(': ' || nullif(trim(cancel_run.reason), ''), '');
 BEGIN
+    PERFORM check_texts(cancel_run.reason);
     -- Not in River's hands yet. Waits for a leader that is just deciding.
     UPDATE job_runs r SET status = 'cancelled', reason = why, finished_at = clock_timestamp()
     WHERE r.id = cancel_run.run_id AND r.status IN ('requested', 'scheduled', 'waiting');
@@ -163,6 +319,7 @@ DECLARE
     taken_back bigint;
     why text := 'cancelled by ' || session_user || coalesce(': ' || nullif(trim(cancel_backfill.reason), ''), '');
 BEGIN
+    PERFORM check_texts(cancel_backfill.reason);
     -- Waits for a leader that is just deciding.
     PERFORM FROM backfill_requests b WHERE b.id = cancel_backfill.backfill_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -187,6 +344,7 @@ DECLARE
     run_id bigint;
     cancelled bigint := 0;
 BEGIN
+    PERFORM check_texts(cancel_runs.reason);
     FOR run_id IN
         SELECT r.id FROM job_runs r WHERE r.job_name = job.job_name AND r.status IN ('requested', 'pending', 'running', 'retrying')
         UNION ALL
@@ -364,12 +522,12 @@ FROM (
     FROM operation_log l
     UNION ALL
     SELECT r.created_at, r.requested_by, CASE WHEN r.tick > r.created_at THEN 'run_at' ELSE 'run_now' END, r.job_name, NULL, r.id, NULL,
-           jsonb_build_object('tick', r.tick, 'parameters', r.parameters, 'dry_run', r.dry_run), NULL, NULL
+           jsonb_build_object('tick', r.tick, 'parameters', r.parameters, 'dry_run', r.dry_run), r.requested_application, r.requested_addr
     FROM job_runs r WHERE r.trigger = 'manual'
     UNION ALL
     SELECT b.requested_at, b.requested_by, 'backfill', b.job_name, NULL, NULL, b.id,
            jsonb_build_object('from_tick', b.from_tick, 'to_tick', b.to_tick, 'run_limit', b.run_limit, 'again', b.again,
-                              'parameters', b.parameters, 'dry_run', b.dry_run), NULL, NULL
+                              'parameters', b.parameters, 'dry_run', b.dry_run), b.requested_application, b.requested_addr
     FROM backfill_requests b
 ) o
 ORDER BY o.at DESC;
@@ -413,7 +571,13 @@ BEGIN
               AND has_table_privilege(r.oid, 'job_definitions', 'UPDATE') AND has_table_privilege(r.oid, 'job_runs', 'INSERT')
               AND has_table_privilege(r.oid, 'job_runs', 'UPDATE') AND has_table_privilege(r.oid, 'river_job', 'UPDATE')
         LOOP
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, grantee);
+            -- What only triggers and the functions themselves call, nobody needs.
+            IF NOT EXISTS (
+                SELECT FROM pg_proc p WHERE p.oid = f
+                AND (p.prorettype = 'trigger'::regtype OR p.proname IN ('known_job', 'check_runnable', 'check_texts', 'cancel_running', 'record_operation'))
+            ) THEN
+                EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', f, grantee);
+            END IF;
             INSERT INTO role_grants (role_name, kind) VALUES (grantee, 'serve') ON CONFLICT DO NOTHING;
         END LOOP;
     END LOOP;
@@ -482,6 +646,8 @@ BEGIN
             (NULL, 'registered', 'Whether the leader''s program has the job. One that it has not is kept, and not enqueued.'),
             (NULL, 'remaining', 'How many ticks were beyond run_limit.'),
             (NULL, 'replica_id', 'The replica.'),
+            (NULL, 'requested_addr', 'From which address it was asked for; null for a local socket, and for what the leader decided by itself.'),
+            (NULL, 'requested_application', 'The application_name of the session that asked for it; over HTTP, who asked it. Null for what the leader decided by itself.'),
             (NULL, 'requested_at', 'When it was asked for.'),
             (NULL, 'requested_by', 'Which role asked for it; null for what the leader decided by itself.'),
             (NULL, 'river_job_id', 'The id of its row in river_job, which River deletes after some days; null until it is enqueued.'),
@@ -566,9 +732,9 @@ BEGIN
             ('operation_log', 'run_id', 'The run; the ledger may have forgotten it.'),
             ('operation_log', 'who', 'The role that had logged in (session_user).'),
             ('operations', 'action', 'What was done, mostly the name of the function; change_job for an UPDATE of scheduled_jobs.'),
-            ('operations', 'application', 'The application_name of the session, such as psql; null for runs and backfills that were asked for.'),
+            ('operations', 'application', 'The application_name of the session, such as psql; over HTTP, who asked it.'),
             ('operations', 'at', 'When, by the database''s clock.'),
-            ('operations', 'client_addr', 'From which address; null for a local socket, and for runs and backfills that were asked for.'),
+            ('operations', 'client_addr', 'From which address; null for a local socket.'),
             ('operations', 'details', 'What was changed, from what to what, or asked for, as JSON.'),
             ('operations', 'job_name', 'The job; null for the whole scheduler.'),
             ('operations', 'reason', 'The reason that was given.'),
@@ -643,15 +809,15 @@ COMMENT ON VIEW job_stats IS 'Counts and durations of each job over what the led
 
 COMMENT ON FUNCTION run_now(text, jsonb, boolean) IS 'Asks for a run, and returns its id in the view runs. The leader decides it within milliseconds of the commit, by the job''s overlap policy. parameters: set over the job''s own. dry_run: report and change nothing; null leaves that to the job. Errors: SC001 unknown job, SC002 a parameter is wrong, SC003 the job is paused or not registered. For operators.';
 COMMENT ON FUNCTION run_at(text, timestamptz, jsonb, boolean) IS 'Asks for one run at a time to come, and returns its id in the view runs. If nobody leads at that time, it is run when somebody does; until then cancel_run(id) takes it back. parameters, dry_run: as in run_now. Errors: SC001 unknown job, SC002 a parameter is wrong, SC003 the job is not registered, SC004 the time has passed or lies beyond the year 2199. For operators.';
-COMMENT ON FUNCTION cancel_run(bigint, text) IS 'Cancels a run that has not ended. One that runs stops at once; what its committed batches did stays. reason: kept in the ledger with who did it. Errors: SC003 the run has ended, SC005 unknown run. For operators.';
-COMMENT ON FUNCTION cancel_runs(text, text) IS 'Cancels what runs and waits of a job, but not what is scheduled for later, and returns how many runs that were. reason: as in cancel_run. Errors: SC001 unknown job. For operators.';
-COMMENT ON FUNCTION pause_job(text, text, boolean) IS 'Stops the job from being enqueued, until resume_job. reason: required, for whoever finds it paused. cancel_running: cancels what has begun, too, which else goes on. A pause that is there stays as it is. Errors: SC001 unknown job, SC004 no reason. For operators.';
+COMMENT ON FUNCTION cancel_run(bigint, text) IS 'Cancels a run that has not ended. One that runs stops at once; what its committed batches did stays. reason: kept in the ledger with who did it; 2000 characters at most. Errors: SC003 the run has ended, SC004 the reason is too long, SC005 unknown run. For operators.';
+COMMENT ON FUNCTION cancel_runs(text, text) IS 'Cancels what runs and waits of a job, but not what is scheduled for later, and returns how many runs that were. reason: as in cancel_run. Errors: SC001 unknown job, SC004 the reason is too long. For operators.';
+COMMENT ON FUNCTION pause_job(text, text, boolean) IS 'Stops the job from being enqueued, until resume_job. reason: required, for whoever finds it paused; 2000 characters at most. cancel_running: cancels what has begun, too, which else goes on. A pause that is there stays as it is. Errors: SC001 unknown job, SC004 no reason, or one that is too long. For operators.';
 COMMENT ON FUNCTION resume_job(text) IS 'Lets a paused job run again, from now on: ticks that passed meanwhile are not made up for; the ledger counts them as missed. Does nothing to a job that is not paused. Errors: SC001 unknown job, SC003 the whole scheduler is paused. For operators.';
-COMMENT ON FUNCTION pause_scheduler(text, boolean) IS 'Pauses every job, and those that are declared later, until resume_scheduler. reason, cancel_running: as in pause_job. Errors: SC004 no reason. For operators.';
+COMMENT ON FUNCTION pause_scheduler(text, boolean) IS 'Pauses every job, and those that are declared later, until resume_scheduler. reason, cancel_running: as in pause_job. Errors: SC004 no reason, or one that is too long. For operators.';
 COMMENT ON FUNCTION resume_scheduler() IS 'Ends pause_scheduler, from now on. Jobs that were paused by themselves stay paused. Does nothing if the scheduler is not paused. For operators.';
-COMMENT ON FUNCTION reschedule_job(text, text) IS 'Sets a schedule over the declared one, from now on; null takes it back. schedule: cron text. Only the leader can read that: if it cannot, the former schedule stays in force, and problem in the view jobs says why. Errors: SC001 unknown job, SC004 the text is empty. For operators.';
+COMMENT ON FUNCTION reschedule_job(text, text) IS 'Sets a schedule over the declared one, from now on; null takes it back. schedule: cron text, 1000 bytes at most. Only the leader can read that: if it cannot, the former schedule stays in force, and problem in the view jobs says why. Errors: SC001 unknown job, SC004 the text is empty or too long. For operators.';
 COMMENT ON FUNCTION backfill(text, timestamptz, timestamptz, integer, boolean, jsonb, boolean) IS 'Runs a job for the ticks of its schedule between two past times, both included, oldest first and one after the other (all at once if its overlap is allow), and returns the id in the view backfills. run_limit: 1 to 10000 runs at most. again: ticks that have succeeded, too. parameters, dry_run: as in run_now. Errors: SC001 unknown job, SC002 a parameter is wrong, SC003 the job is paused or not registered, SC004 the times or the limit make no sense. For operators.';
-COMMENT ON FUNCTION cancel_backfill(bigint, text) IS 'Takes back the runs of a backfill that have not begun, and returns how many. The one that runs goes on; cancel_run cancels it. reason: as in cancel_run. Errors: SC006 unknown backfill. For operators.';
+COMMENT ON FUNCTION cancel_backfill(bigint, text) IS 'Takes back the runs of a backfill that have not begun, and returns how many. The one that runs goes on; cancel_run cancels it. reason: as in cancel_run. Errors: SC004 the reason is too long, SC006 unknown backfill. For operators.';
 COMMENT ON FUNCTION end_dry_run(text) IS 'Ends a job''s rollout before its time: its scheduled runs are real from now on. Declaring the job again does not begin it anew. Errors: SC001 unknown job, SC003 the job is not in rollout. For operators.';
 
 COMMENT ON FUNCTION lock_key() IS 'The second half of the keys of this schema''s advisory locks: a hash of its name. For everybody who reads the views leader and replicas.';
@@ -666,6 +832,7 @@ COMMENT ON FUNCTION known_job(text) IS 'Internal: the job of that name. Errors: 
 COMMENT ON FUNCTION check_parameters(job_definitions, jsonb) IS 'Internal: raises SC002 if the job does not take these parameters.';
 COMMENT ON FUNCTION check_policies(job_definitions) IS 'Internal: raises SC002 if a policy of the job is not allowed.';
 COMMENT ON FUNCTION check_runnable(job_definitions, jsonb, boolean) IS 'Internal: raises SC003 if the job cannot be run, SC002 if it does not take these parameters.';
+COMMENT ON FUNCTION check_texts(text, text) IS 'Internal: raises SC004 for a reason of more than 2000 characters, or a schedule of more than 1000 bytes.';
 COMMENT ON FUNCTION cancel_running(text, text) IS 'Internal: cancels what runs and waits of a job, but not what is scheduled for later. Part of pausing with cancel_running; else use cancel_runs. Errors: SC001 unknown job.';
 COMMENT ON FUNCTION record_operation(text, text, bigint, bigint, text, jsonb) IS 'Internal: writes a line of operation_log in the name of session_user, and takes away what is older than a year.';
 COMMENT ON FUNCTION job_definitions_replan() IS 'Trigger: a change of what decides the next run makes the leader plan it anew. Raises SC002 for a policy that is not allowed, SC004 for another name.';

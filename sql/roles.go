@@ -97,7 +97,7 @@ func (s *Statements) RolesScript(roles Roles, command string, version uint) stri
 	} {
 		fmt.Fprintf(&b, "-- %s\n%s\n", strings.ReplaceAll(role.name, "\n", " "), s.Grants(role.kind, role.name))
 	}
-	put("defaults")
+	put("remember")
 	put("application")
 	b.WriteString("COMMIT;\n")
 	return b.String()
