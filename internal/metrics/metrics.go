@@ -155,7 +155,14 @@ func (m *Metrics) zero(job string) {
 	for _, status := range []string{StatusSuccess, StatusFailed, StatusCancelled, StatusBlocked} {
 		m.runs.WithLabelValues(job, status).Add(0)
 	}
-	for _, tick := range [][2]string{{OutcomeEnqueued, None}, {OutcomeSkipped, "overlap"}, {OutcomeMissed, "outage"}, {OutcomeMissed, "late"}} {
+	for _, tick := range [][2]string{
+		{OutcomeEnqueued, None},
+		{OutcomeSkipped, "overlap"},
+		{OutcomeMissed, "outage"},
+		{OutcomeMissed, "late"},
+		{OutcomeMissed, "catch_up_limit"},
+		{OutcomeMissed, "catch_up_max_age"},
+	} {
 		m.ticks.WithLabelValues(job, tick[0], tick[1]).Add(0)
 	}
 	m.rows.WithLabelValues(job).Add(0)

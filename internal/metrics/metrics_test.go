@@ -103,6 +103,8 @@ scheduler_runs_total{job_name="a",status="success"} 1
 # HELP scheduler_ticks_total Ticks that this replica, as the leader, has decided, each once. Missed ones count by what they are, however few rows of the ledger stand for them.
 # TYPE scheduler_ticks_total counter
 scheduler_ticks_total{job_name="a",outcome="enqueued",reason="none"} 1
+scheduler_ticks_total{job_name="a",outcome="missed",reason="catch_up_limit"} 0
+scheduler_ticks_total{job_name="a",outcome="missed",reason="catch_up_max_age"} 0
 scheduler_ticks_total{job_name="a",outcome="missed",reason="late"} 0
 scheduler_ticks_total{job_name="a",outcome="missed",reason="outage"} 60
 scheduler_ticks_total{job_name="a",outcome="skipped",reason="invalid_parameters"} 1
