@@ -34,8 +34,11 @@ const (
 	// connectionsMax is how many connections are served at once.
 	connectionsMax = 1024
 
-	// scrapesMax is how many requests for the metrics are answered at once.
-	scrapesMax = 8
+	// scrapesMax is how many requests for the metrics are answered at once. They ask no
+	// database, and need processors and memory only: on two processors, 100 at once took
+	// 0.6 s with 100 jobs and 7 s with 500, in which they held some 2 MB each. The bound is
+	// for the memory; a hundred that come together are to be answered.
+	scrapesMax = 128
 
 	// closeTimeout is how long requests may go on when the server stops.
 	closeTimeout = 5 * time.Second
