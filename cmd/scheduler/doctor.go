@@ -35,7 +35,7 @@ are only notes, 2 if flags or the configuration are refused.`,
 			if err != nil {
 				return err
 			}
-			report, err := doctor.Examine(cmd.Context(), doctor.Config{Scheduler: settings.Scheduler, Version: buildVersion()})
+			report, err := doctor.Examine(cmd.Context(), doctor.Config{Scheduler: settings.Scheduler, Listens: settings.HTTP.Listen != "", Version: buildVersion()})
 			if err == nil {
 				err = cmd.Context().Err()
 			}

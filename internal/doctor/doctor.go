@@ -104,6 +104,8 @@ type Config struct {
 	// Scheduler is the configuration of the replicas. It must be one that scheduler.New
 	// takes.
 	Scheduler scheduler.Config
+	// Listens: the replicas serve HTTP, for which each needs more connections.
+	Listens bool
 	// Version is the program's.
 	Version string
 }
@@ -138,6 +140,7 @@ var groups = []string{ //nolint:gochecknoglobals // a table that nobody changes
 // examination is one call of the doctor.
 type examination struct {
 	config     scheduler.Config
+	listens    bool
 	statements *sql.Statements
 	report     Report
 
@@ -162,7 +165,7 @@ func Examine(ctx context.Context, c Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	e := &examination{config: s.Config(), missing: make(map[string]bool)}
+	e := &examination{config: s.Config(), listens: c.Listens, missing: make(map[string]bool)}
 	e.config.Logger = slog.New(slog.DiscardHandler)
 	e.statements = sql.For(e.config.Schema)
 	e.report = Report{Version: c.Version, Schema: e.config.Schema, Status: StatusOK, Checks: []Check{}}

@@ -69,6 +69,15 @@ func TestConnectionsCheck(t *testing.T) {
 		require.Contains(t, check.Fix, test.fix, test.name)
 		require.Contains(t, check.Found, "2 living replicas and one more during a deploy need up to 48 connections", test.name)
 	}
+
+	// Serving HTTP takes more of them.
+	c := fine
+	c.MaxConnections = 63
+	require.Equal(t, StatusOK, e.connectionsCheck(c, 2).Status)
+	e.listens = true
+	check := e.connectionsCheck(c, 2)
+	require.Equal(t, StatusProblem, check.Status)
+	require.Contains(t, check.Found, "need up to 66 connections")
 }
 
 func TestDiagnose(t *testing.T) {

@@ -165,10 +165,18 @@ func (e *examination) capacity(ctx context.Context) {
 // the listener, and four for River and reports of progress.
 const perReplica = 6
 
+// perListener is what one that serves HTTP needs besides: two for pages and the API, two
+// for what asks whether the database answers and the fleet is ready, and two for River UI.
+const perListener = 6
+
 func (e *examination) connectionsCheck(c sql.DoctorCapacity, replicas int) Check {
 	check := Check{Group: groupServer, Name: "connections", Status: StatusOK}
 	// One more than live: a deploy starts the new one before it stops the old.
-	need := (replicas + 1) * (e.config.MaxWorkers + perReplica)
+	each := e.config.MaxWorkers + perReplica
+	if e.listens {
+		each += perListener
+	}
+	need := (replicas + 1) * each
 	limit, by := c.MaxConnections, "max_connections"
 	if !c.IsSuperuser {
 		limit -= c.Reserved
