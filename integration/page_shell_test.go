@@ -257,13 +257,13 @@ func (p *tab) open(path string) {
 	p.do(chromedp.Navigate(p.address + path))
 }
 
-// press clicks on what a selector names, and waits for the page that comes of it.
+// press clicks on what a selector names, and waits for the page that comes of it: another
+// document, even where it has the same address.
 func (p *tab) press(selector string) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, waitPage)
-	defer cancel()
-	_, err := chromedp.RunResponse(ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
-	require.NoError(p, err, selector)
+	look[any](p, "window.pressed = true; 0")
+	p.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	see(p, true, `window.pressed !== true && location.href !== "about:blank" && document.readyState === "complete"`)
 }
 
 // fill types text into a field, in the place of what was there.
