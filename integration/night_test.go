@@ -99,8 +99,8 @@ func TestOperationsAreRecorded(t *testing.T) {
 
 	// Kept for a year.
 	exec1(t, db, "UPDATE scheduler.operation_log SET at = at - interval '366 days' WHERE action = 'pause_job'")
-	exec1(t, db, "SELECT scheduler.pause_job('yearly_hit', 'once more')")
-	require.Equal(t, "once more", scalar[string](t, db, "SELECT string_agg(reason, ', ') FROM scheduler.operations WHERE action = 'pause_job'"))
+	exec1(t, db, "SELECT scheduler.pause_job('yearly_hit', 'once more'), scheduler.resume_job('yearly_hit') FROM generate_series(1, 10)")
+	require.Equal(t, "once more", scalar[string](t, db, "SELECT string_agg(DISTINCT reason, ', ') FROM scheduler.operations WHERE action = 'pause_job'"))
 }
 
 // The views wait for nobody who writes, and nobody who writes waits for them.

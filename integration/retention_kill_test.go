@@ -106,10 +106,15 @@ func (k *killer) attempt(t *testing.T, r *ledgerRun) {
 	way := ways[k.random.IntN(len(ways))]
 	var killing sync.WaitGroup
 	var killErr error
+	begun := make(chan struct{})
 	switch way {
 	case "at any time":
 		after := time.Duration(k.random.IntN(12_000)) * time.Microsecond
+		if k.random.IntN(2) == 0 {
+			close(begun) // it may not even have connected by then
+		}
 		killing.Go(func() {
+			<-begun
 			<-time.After(after)
 			killErr = k.everybody(context.WithoutCancel(ctx))
 		})
@@ -123,6 +128,11 @@ func (k *killer) attempt(t *testing.T, r *ledgerRun) {
 	}
 	lives := k.random.IntN(2)
 	batches, err := r.start(ctx)
+	select {
+	case <-begun:
+	default:
+		close(begun)
+	}
 	for done := false; err == nil && !done; {
 		done, err = r.next(ctx, batches, func(tx pgx.Tx, batch *jobs.Batch) error {
 			if err := k.record(ctx, r, tx, batch); err != nil {

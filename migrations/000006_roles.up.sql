@@ -62,14 +62,20 @@ CREATE INDEX operation_log_at ON operation_log (at);
 CREATE FUNCTION record_operation(action text, job_name text, run_id bigint, backfill_id bigint, reason text, details jsonb DEFAULT '{}') RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    recorded bigint;
 BEGIN
     INSERT INTO operation_log (action, job_name, run_id, backfill_id, reason, details)
     VALUES (record_operation.action, record_operation.job_name, record_operation.run_id, record_operation.backfill_id,
-            nullif(trim(record_operation.reason), ''), record_operation.details);
-    -- Kept for a year. A few at a time: nobody who steers is to wait for it.
-    DELETE FROM operation_log l
-    WHERE l.id = ANY (ARRAY(
-        SELECT o.id FROM operation_log o WHERE o.at < now() - interval '1 year' ORDER BY o.at LIMIT 10 FOR UPDATE SKIP LOCKED));
+            nullif(trim(record_operation.reason), ''), record_operation.details)
+    RETURNING id INTO recorded;
+    -- Kept for a year. Now and then, and a few at a time: nobody who steers is to wait for
+    -- it, nor an UPDATE of ten thousand jobs.
+    IF recorded % 10 = 0 THEN
+        DELETE FROM operation_log l
+        WHERE l.id = ANY (ARRAY(
+            SELECT o.id FROM operation_log o WHERE o.at < now() - interval '1 year' ORDER BY o.at LIMIT 100 FOR UPDATE SKIP LOCKED));
+    END IF;
 END;
 $$;
 
