@@ -190,7 +190,7 @@ func TestCleanupKilledAHundredTimes(t *testing.T) {
 				if job.Definition().Name == cleanup.InactiveSessions().Definition().Name || job.Definition().Name == cleanup.EmptyContexts().Definition().Name {
 					of = nil // one updates; below the other, rows go along
 				}
-				r := c.newRun(t, small(t, job, 6), of)
+				r := c.newRun(t, small(t, job, 10), of)
 				k.work(t, r)
 				maps.Copy(ledger, rowsOf(r.targets))
 			}
