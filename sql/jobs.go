@@ -56,14 +56,26 @@ func (s *Statements) FirstPulse(ctx context.Context, db Batcher, declarations []
 	return settled, pulse, nil
 }
 
+// DeclareAtOnce is how many jobs are declared at once. A batch is sent when all of it is
+// encoded: of ten thousand jobs that takes a busy machine longer than the server lets the
+// lock session be idle.
+const DeclareAtOnce = 500
+
 // DeclareJobs writes what a deployment declares, marks every other job as not
 // registered, and requests the bootstrap jobs if a fleet has started. A disabled
-// scheduler plans and requests nothing. All or nothing, in one round trip. It
-// returns the names of the jobs that were registered until now.
+// scheduler plans and requests nothing. It takes one round trip, all or nothing; for more
+// than [DeclareAtOnce] jobs it takes several, and needs a transaction. It returns the
+// names of the jobs that were registered until now.
 func (s *Statements) DeclareJobs(ctx context.Context, db Batcher, declarations []Declaration, bootstrapJobs []string, disabled bool) ([]string, error) {
 	batch := &pgx.Batch{}
 	names := make([]string, 0, len(declarations))
-	for _, d := range declarations {
+	for i, d := range declarations {
+		if i > 0 && i%DeclareAtOnce == 0 {
+			if err := db.SendBatch(ctx, batch).Close(); err != nil {
+				return nil, fmt.Errorf("declare the jobs: %w", err)
+			}
+			batch = &pgx.Batch{}
+		}
 		names = append(names, d.JobName)
 		batch.Queue(s.Text("declare_job"), pgx.NamedArgs{
 			"job_name": d.JobName, "description": d.Description, "schedule": d.Schedule, "timezone": d.TimeZone,

@@ -297,11 +297,15 @@ func (l *lead) endRollouts(ctx context.Context) (bool, error) {
 // declare writes the registry and the configuration in force.
 func (l *lead) declare(ctx context.Context) (declared bool, err error) {
 	var gone []string
-	err = l.term.Do(ctx, func(ctx context.Context, session leader.Session) error {
-		var err error
-		gone, err = l.config.Statements.DeclareJobs(ctx, session, l.declarations, l.config.BootstrapJobs, l.config.Disabled)
+	write := func(ctx context.Context, db sql.Batcher) (err error) {
+		gone, err = l.config.Statements.DeclareJobs(ctx, db, l.declarations, l.config.BootstrapJobs, l.config.Disabled)
 		return err
-	})
+	}
+	if len(l.declarations) <= sql.DeclareAtOnce {
+		err = l.term.Do(ctx, func(ctx context.Context, session leader.Session) error { return write(ctx, session) })
+	} else {
+		err = l.term.Tx(ctx, func(ctx context.Context, tx pgx.Tx) error { return write(ctx, tx) })
+	}
 	if err != nil {
 		return false, err
 	}
