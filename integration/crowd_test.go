@@ -40,7 +40,7 @@ func TestCrowdInOneSecond(t *testing.T) {
 	exec1(t, db, "SELECT scheduler.run_now(job_name) FROM scheduler.jobs WHERE job_name LIKE 'crowd%' AND substr(job_name, 7)::int % 16 < 4")
 	waitValue(t, db, 60*time.Second, int64(crowd/4), "SELECT count(*) FROM scheduler.job_runs WHERE status = 'pending'")
 
-	tick := scalar[time.Time](t, db, "SELECT date_trunc('second', clock_timestamp()) + interval '15 seconds'") // an UPDATE of ten thousand jobs takes a while
+	tick := scalar[time.Time](t, db, "SELECT date_trunc('second', clock_timestamp()) + interval '25 seconds'") // the UPDATE of ten thousand jobs and their plan take a while
 	exec1(t, db, fmt.Sprintf("UPDATE scheduler.scheduled_jobs SET schedule_override = '%d * * * * *' WHERE job_name LIKE 'crowd%%'", tick.Second()))
 	waitValue(t, db, 60*time.Second, int64(crowd), "SELECT count(*) FROM scheduler.job_runs WHERE tick = $1 AND trigger = 'schedule'", tick)
 	exec1(t, db, "SELECT scheduler.pause_scheduler('seen enough')")
