@@ -20,12 +20,12 @@ type (
 
 // History reads the newest n runs of each job that has any, or of the named one.
 func (c *Client) History(ctx context.Context, jobName string, n int) ([]History, error) {
-	list, err := c.statements.ListHistory(ctx, c.pool, jobName, 0, n)
+	list, err := c.statements.ListHistory(ctx, c.pool, jobName, n)
 	return list, c.translate(err)
 }
 
 // RowsByDay reads how many rows each job, or the named one, has changed a day since a
-// time. Dry runs do not count; days without any are left out.
+// time, thirty days ago at most. Dry runs do not count; days without any are left out.
 func (c *Client) RowsByDay(ctx context.Context, jobName string, since time.Time) ([]DayRows, error) {
 	list, err := c.statements.RowsByDay(ctx, c.pool, jobName, since)
 	return list, c.translate(err)

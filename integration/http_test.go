@@ -301,10 +301,14 @@ func TestHTTPReadyBesideSlowPages(t *testing.T) {
 	runScheduler(t, scheduler.Config{DatabaseURL: db.URL, Registry: jobs.DefaultRegistry()})
 	s := serveHTTP(t, db, func(c *web.Config) { c.Registry = jobs.DefaultRegistry() })
 	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.jobs WHERE job_name = 'cleanup_inactive_sessions')")
+	_, explained := s.ask("GET", "/api/v1/jobs/cleanup_inactive_sessions/explain?p.inactive_hours=12", "")
+	require.Contains(t, string(explained), `"target": "sessions"`)
 	lock, err := db.Conn(t).Begin(t.Context())
 	require.NoError(t, err)
 	_, err = lock.Exec(t.Context(), "LOCK TABLE user_sessions IN ACCESS EXCLUSIVE MODE")
 	require.NoError(t, err)
+	s.refuses(http.StatusBadRequest, "invalid_parameter", "GET", "/jobs/cleanup_inactive_sessions/explain?p.odd=1", "", "odd")
+	s.refuses(http.StatusBadRequest, "invalid_parameter", "GET", "/jobs/cleanup_inactive_sessions/explain?p.inactive_hours=many", "", "whole number")
 	var asked sync.WaitGroup
 	for range 3 {
 		asked.Go(func() { s.ask("GET", "/jobs/cleanup_inactive_sessions/explain", "") })

@@ -2,7 +2,6 @@ package sql
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,17 +20,8 @@ type HistoryRow struct {
 }
 
 // ListHistory reads the newest runs of each job that has any, or of the named one.
-// before bounds the runs' ids; 0 means no bound.
-func (s *Statements) ListHistory(ctx context.Context, db Querier, jobName string, before int64, limit int) ([]HistoryRow, error) {
-	return collect[HistoryRow](ctx, db, "read the history", s.Text("list_history"), pgx.NamedArgs{"job_name": jobName, "before": bound(before), "max": limit})
-}
-
-// bound is an id below which runs are read; 0 for all.
-func bound(before int64) int64 {
-	if before == 0 {
-		return math.MaxInt64
-	}
-	return before
+func (s *Statements) ListHistory(ctx context.Context, db Querier, jobName string, limit int) ([]HistoryRow, error) {
+	return collect[HistoryRow](ctx, db, "read the history", s.Text("list_history"), pgx.NamedArgs{"job_name": jobName, "max": limit})
 }
 
 // DayRow is how many rows a job has changed in a day of UTC.
@@ -42,7 +32,7 @@ type DayRow struct {
 }
 
 // RowsByDay reads how many rows were changed each day by all jobs, or by the named one.
-// Days without any are left out.
+// It goes back thirty days at most; days without any are left out.
 func (s *Statements) RowsByDay(ctx context.Context, db Querier, jobName string, since time.Time) ([]DayRow, error) {
 	return collect[DayRow](ctx, db, "read the rows by day", s.Text("rows_by_day"), pgx.NamedArgs{"job_name": jobName, "since": since})
 }

@@ -13,7 +13,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT n.id, n.status, n.duration, n.dry_run, n.rows_affected
         FROM scheduler.runs n
-        WHERE n.job_name = j.job_name AND n.id < @before
+        WHERE n.job_name = j.job_name
         -- The view is in this order. A sort of our own would be of all the job's runs.
         LIMIT @max
     ) r

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -172,6 +173,14 @@ func (s *Statements) ListRuns(ctx context.Context, db Querier, filter RunFilter)
 		"job_name": filter.JobName, "status": filter.Status, "backfill_id": filter.BackfillID, "max": filter.Limit,
 		"before": bound(filter.Before),
 	})
+}
+
+// bound is an id below which runs are read; 0 for all.
+func bound(before int64) int64 {
+	if before == 0 {
+		return math.MaxInt64
+	}
+	return before
 }
 
 // GetRun reads one run, with its progress. No row gives pgx.ErrNoRows.

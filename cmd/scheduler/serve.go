@@ -14,6 +14,7 @@ import (
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
+	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/internal/web"
 )
 
@@ -75,7 +76,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER and the others.`,
 // replica's runs, so that somebody can watch them end.
 func (a *app) serve(ctx context.Context, settings config.Settings) error {
 	c := settings.Scheduler
-	registry := newMetrics()
+	registry := metrics.NewRegistry()
 	surface, err := newSurface(settings, registry)
 	if err != nil {
 		return err

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
@@ -24,25 +24,14 @@ func newSurface(settings config.Settings, gatherer prometheus.Gatherer) (*web.Se
 	if !found && user != "" {
 		return nil, &scheduler.ConfigError{Field: "http_basic_auth", Err: fmt.Errorf("must have the form user:password")}
 	}
-	schema := c.Schema
-	if schema == "" {
-		schema = scheduler.SchemaDefault
-	}
 	return web.New(web.Config{
 		Listen: settings.HTTP.Listen, Token: settings.HTTP.Token, User: user, Password: password, ReadOnly: settings.HTTP.ReadOnly,
 		ConnectFunc: func(ctx context.Context) (*scheduler.Client, error) {
 			return scheduler.NewClient(ctx, c.DatabaseURL, c.Schema)
 		},
 		RiverFunc: func(ctx context.Context) (*web.River, error) {
-			return web.NewRiver(ctx, c.DatabaseURL, schema, c.Logger)
+			return web.NewRiver(ctx, c.DatabaseURL, cmp.Or(c.Schema, scheduler.SchemaDefault), c.Logger)
 		},
 		Registry: c.Registry, Gatherer: gatherer, Version: version, Logger: c.Logger,
 	})
-}
-
-// newMetrics is a registry with what Go and the process say of themselves.
-func newMetrics() *prometheus.Registry {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return registry
 }

@@ -53,7 +53,9 @@ func routes() []route {
 		{method: "GET", path: "/jobs/{name}/next", summary: "The next ticks of a job, in words and as times, by its schedule or by another one.", query: []queryParameter{
 			{"schedule", "cron text to look at in the place of the job's own"}, {"count", "so many ticks, 1 to 100; default 5"},
 		}, call: getNext},
-		{method: "GET", path: "/jobs/{name}/explain", summary: "What a cleanup job would do in this database, and how.", slow: true, call: getExplanation},
+		{method: "GET", path: "/jobs/{name}/explain", summary: "What a cleanup job would do in this database, and how.", query: []queryParameter{
+			{"p.NAME", "a parameter in the place of the declared one; a list has commas between its items"},
+		}, slow: true, call: getExplanation},
 		{method: "GET", path: "/jobs/{name}/history", summary: "The newest 50 runs of a job, oldest first, in lists; and the rows that it changed each day of the last 30.", call: getHistory},
 		{method: "GET", path: "/agenda", summary: "What is going to run.", query: []queryParameter{{"within", "a duration such as 24h, at most 8760h; default 24h"}}, call: getAgenda},
 		{method: "GET", path: "/runs", summary: "Runs, newest first.", query: []queryParameter{
@@ -255,19 +257,27 @@ func getExplanation(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.server.explain(ctx, c.client, job)
+	row, err := c.client.Job(ctx, c.name())
+	if err != nil {
+		return nil, err
+	}
+	given, err := typedParameters(row, c.r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	return c.server.explain(ctx, c.client, job, given)
 }
 
 // explain looks at a job's tables; one at a time, so that a table that somebody has locked
 // leaves a connection to the others.
-func (s *Server) explain(ctx context.Context, client *scheduler.Client, job *retention.Job) ([]retention.Explanation, error) {
+func (s *Server) explain(ctx context.Context, client *scheduler.Client, job *retention.Job, given map[string]any) ([]retention.Explanation, error) {
 	select {
 	case s.explaining <- struct{}{}:
 		defer func() { <-s.explaining }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return client.Explain(ctx, job, nil)
+	return client.Explain(ctx, job, given)
 }
 
 // explainable is a job of this program that can explain itself.

@@ -223,7 +223,7 @@ func (s *Server) explainPage(ctx context.Context, c *call) (string, any, error) 
 	if err != nil {
 		return "", nil, err
 	}
-	explanations, err := s.explain(ctx, c.client, job)
+	explanations, err := s.explain(ctx, c.client, job, nil)
 	return "explain.html", struct {
 		page
 		Name         string
@@ -379,21 +379,9 @@ func formRun(ctx context.Context, c *call) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	specs, err := scheduler.ParameterSpecs(job)
+	values, err := typedParameters(job, c.r.PostForm)
 	if err != nil {
 		return 0, err
-	}
-	values := make(map[string]any)
-	for _, spec := range specs {
-		text := strings.TrimSpace(c.r.PostForm.Get("p." + spec.Name))
-		if text == "" {
-			continue
-		}
-		value, err := spec.Type.Parse(text)
-		if err != nil {
-			return 0, &jobs.ParameterError{Job: job.JobName, Parameter: spec.Name, Reason: err.Error()}
-		}
-		values[spec.Name] = value
 	}
 	var dryRun *bool
 	switch mode := c.r.PostForm.Get("mode"); mode {
@@ -405,4 +393,34 @@ func formRun(ctx context.Context, c *call) (int64, error) {
 		return 0, &badRequestError{fmt.Errorf("mode is %q, must be dry or real", mode)}
 	}
 	return c.client.RunNow(ctx, job.JobName, values, dryRun)
+}
+
+// typedParameters reads what was typed for a job's parameters, as "p." and the name. One
+// that is empty is as it is declared; one that the job does not have is refused.
+func typedParameters(job scheduler.Job, typed url.Values) (map[string]any, error) {
+	specs, err := scheduler.ParameterSpecs(job)
+	if err != nil {
+		return nil, err
+	}
+	types := make(map[string]jobs.ParameterType, len(specs))
+	for _, spec := range specs {
+		types[spec.Name] = spec.Type
+	}
+	values := make(map[string]any)
+	for key := range typed {
+		name, ok := strings.CutPrefix(key, "p.")
+		text := strings.TrimSpace(typed.Get(key))
+		if !ok || text == "" {
+			continue
+		}
+		if types[name] == "" {
+			return nil, &jobs.ParameterError{Job: job.JobName, Parameter: name, Reason: "is unknown"}
+		}
+		value, err := types[name].Parse(text)
+		if err != nil {
+			return nil, &jobs.ParameterError{Job: job.JobName, Parameter: name, Reason: err.Error()}
+		}
+		values[name] = value
+	}
+	return values, nil
 }
