@@ -29,8 +29,8 @@ GOLANGCI_LINT := bin/golangci-lint
 GOTESTSUM := bin/gotestsum
 PROMTOOL := bin/promtool
 TESTSUM = $(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg --
-# Sets $packages to everything but ./integration/... .
-UNIT = packages=$$(go list ./... | grep -vE '/integration(/|$$)')
+# Sets $packages to everything but ./integration/... . The examples of some have a database.
+UNIT = export SCHEDULER_TEST_PG=$(lastword $(PG_VERSIONS)); packages=$$(go list ./... | grep -vE '/integration(/|$$)')
 
 ##@ Use
 
@@ -54,11 +54,11 @@ build: need/go ## Build bin/scheduler
 test: need/go need/cc image test/race test/alerts test/integration ## Run every test, with -race and against every PostgreSQL
 
 .PHONY: test/unit
-test/unit: need/go $(GOTESTSUM) ## Run the unit tests, quickly
+test/unit: need/go image $(GOTESTSUM) ## Run the unit tests, quickly
 	@$(UNIT) && $(TESTSUM) -timeout $(UNIT_TIMEOUT) $(TESTFLAGS) $$packages
 
 .PHONY: test/race
-test/race: need/go need/cc $(GOTESTSUM) ## Run the unit tests with -race, in random order
+test/race: need/go need/cc image $(GOTESTSUM) ## Run the unit tests with -race, in random order
 	@printf '\nUnit tests\n'
 	@$(UNIT) && $(TESTSUM) -race -shuffle=on -timeout $(UNIT_TIMEOUT) $(TESTFLAGS) $$packages
 

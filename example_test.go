@@ -2,9 +2,13 @@ package scheduler_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/jobs"
@@ -45,18 +49,29 @@ func TestREADMEHasTheExample(t *testing.T) {
 	}
 }
 
-// A program that schedules what its imports have registered.
+// A program that schedules what its imports have registered. A real one makes its context
+// with signal.NotifyContext, and so runs until it is stopped.
 func Example() {
 	s, err := scheduler.New(scheduler.Config{
 		DatabaseURL: os.Getenv("DATABASE_URL"),
+		Schema:      "example",
 		Migrate:     true,
+		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		panic(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel() // end it with a signal, for example by signal.NotifyContext
-	if err := s.Run(ctx); err != nil {
-		panic(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	switch err := s.Run(ctx); {
+	case errors.Is(err, scheduler.ErrRunsLeft):
+		fmt.Println("another replica goes on with what was running")
+	case errors.Is(err, scheduler.ErrSchema), errors.Is(err, scheduler.ErrPrivilege):
+		fmt.Println("migrate first, or grant what is missing:", err)
+	case errors.Is(err, scheduler.ErrStandby), errors.Is(err, scheduler.ErrPooled), errors.Is(err, scheduler.ErrUnsupportedServer):
+		fmt.Println("not this server, or not through this pooler:", err)
+	default:
+		fmt.Println(err)
 	}
+	// Output: <nil>
 }

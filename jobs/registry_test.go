@@ -188,14 +188,3 @@ func TestTargetsMerge(t *testing.T) {
 		t.Errorf("merged to %v", sum)
 	}
 }
-
-// The simplest possible job is one function.
-func ExampleFunc() {
-	job := jobs.Func(jobs.Definition{Name: "expire_invitations", Schedule: "0 4 * * *"},
-		func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
-			tag, err := run.Tx.Exec(ctx, "DELETE FROM invitations WHERE expires_at < $1", run.Now)
-			return jobs.Result{RowsAffected: tag.RowsAffected()}, err
-		})
-	fmt.Println(job.Definition().Name)
-	// Output: expire_invitations
-}

@@ -87,7 +87,7 @@ SELECT scheduler.backfill(@job_name, @from_tick, @to_tick, @run_limit, @again, @
 SELECT id, job_name, from_tick, to_tick, run_limit, again, dry_run, requested_by, requested_at, decided_at, status,
        runs, left_out, remaining, waiting, working, success, failed, cancelled, skipped, error, blocked
 FROM scheduler.backfills
-WHERE @id = 0 OR id = @id
+WHERE @id::bigint = 0 OR id = @id::bigint
 LIMIT @max
 
 -- name: cancel_backfill

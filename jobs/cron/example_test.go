@@ -1,7 +1,9 @@
 package cron_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/systempromptio/scheduler/jobs/cron"
@@ -63,7 +65,33 @@ func ExampleParseError() {
 	fmt.Println(err)
 	_, err = cron.Parse("*/90 * * * *", cron.Options{})
 	fmt.Println(err)
+	var refused *cron.ParseError
+	fmt.Println(errors.As(err, &refused), refused.Field)
 	// Output:
 	// cron text "0 0 31 2 *": day-of-month: no date ever matches together with the month and the day of the week, so it would never fire; use a day that the month has, or L for its last day
 	// cron text "*/90 * * * *": minute: "*/90" has a step of 90 over 60 values, so only the first would match; use a smaller step, or write that value
+	// true minute
+}
+
+// In words, for people.
+func ExampleSchedule_Words() {
+	for _, text := range []string{"*/10 * * * *", "0 3 * * SUN", "@hourly"} {
+		var s *cron.Schedule
+		s, err := cron.Parse(text, cron.Options{})
+		fmt.Println(s, "is", s.Words(), err)
+	}
+	// Output:
+	// */10 * * * * is every 10 minutes <nil>
+	// 0 3 * * SUN is at 03:00 on Sunday <nil>
+	// @hourly is every hour <nil>
+}
+
+// The zones are in the program: a machine without a time zone database will do.
+func ExampleLocationNames() {
+	fmt.Println(slices.Contains(cron.LocationNames(), "Europe/Berlin"))
+	_, err := cron.LoadLocation("Europe/Bärlin")
+	fmt.Println(err != nil)
+	// Output:
+	// true
+	// true
 }
