@@ -22,9 +22,9 @@ var (
 	// range. The error is a [*ParameterError].
 	ErrInvalidParameter = errors.New("invalid job parameter")
 
-	// ErrAppValue: the application's value does not have the type that a job asked
-	// for.
-	ErrAppValue = errors.New("application value of the wrong type")
+	// ErrAppValue: nothing that the program provides is what a job asked for, or more
+	// than one thing is.
+	ErrAppValue = errors.New("application value missing or ambiguous")
 
 	// ErrBlocked: a run has stopped before it changed anything, because a bound would
 	// have been passed. See [Blocked].

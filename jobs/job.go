@@ -51,6 +51,10 @@ type Definition struct {
 	// listed is refused.
 	Parameters []Parameter
 
+	// Needs lists what the job asks of the program with [App]. If the job is enabled and
+	// something of it is missing, scheduler.New refuses to start. Optional.
+	Needs []Need
+
 	// Timeout bounds one attempt. Zero means [TimeoutDefault]. It cannot be
 	// switched off: a run without an end would block its successors for ever.
 	Timeout time.Duration

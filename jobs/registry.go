@@ -104,6 +104,11 @@ func Validate(job Job) error {
 	if d.Timeout < 0 || d.MaxAttempts < 0 {
 		return fmt.Errorf("job %q: %w: Timeout and MaxAttempts cannot be negative", d.Name, ErrInvalidJob)
 	}
+	for i, need := range d.Needs {
+		if need.check == nil {
+			return fmt.Errorf("job %q: %w: Needs[%d] is empty; make it with jobs.Needs", d.Name, ErrInvalidJob, i)
+		}
+	}
 	if err := validatePolicies(d); err != nil {
 		return err
 	}

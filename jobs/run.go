@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -71,8 +70,8 @@ type Run struct {
 	// ProgressFunc receives what Progress is told; nil means nobody listens.
 	ProgressFunc func(ctx context.Context, progress Progress)
 
-	// App is the value that the program gave the scheduler for its jobs; nil if it
-	// gave none. Use [App] for typed access.
+	// App is what the program provides for its jobs; nil if that is nothing. Use [App]
+	// for typed access.
 	App any
 }
 
@@ -99,15 +98,4 @@ func (r *Run) Progress(ctx context.Context, progress Progress) {
 	if r.ProgressFunc != nil {
 		r.ProgressFunc(ctx, progress)
 	}
-}
-
-// App gives typed access to the value that the program handed to the scheduler
-// for its jobs. T may be an interface that the value implements. The error
-// wraps [ErrAppValue].
-func App[T any](run *Run) (T, error) {
-	value, ok := run.App.(T)
-	if !ok {
-		return value, fmt.Errorf("job %q needs an application value of type %T, the program gave %T: %w; set App in the scheduler's Config", run.Job, *new(T), run.App, ErrAppValue)
-	}
-	return value, nil
 }
