@@ -24,8 +24,8 @@ func publicPackages() []string {
 }
 
 // TestEveryExportedNameHasAnExample reads the examples of the packages that other programs
-// import: each exported name is used in one, and each one has an output, by which go test
-// runs it.
+// import: each exported name is used in one, a type at least by way of a function that has
+// to do with it, and each example has an output, by which go test runs it.
 func TestEveryExportedNameHasAnExample(t *testing.T) {
 	t.Parallel()
 	for _, folder := range publicPackages() {
@@ -47,6 +47,7 @@ func TestEveryExportedNameHasAnExample(t *testing.T) {
 				}
 			}
 			require.NotEmpty(t, files.examples, "%s has no example", folder)
+			useTypes(documented, used)
 			missing := slices.DeleteFunc(exportedNames(documented), func(name string) bool {
 				return used[name[strings.LastIndex(name, ".")+1:]]
 			})
@@ -98,6 +99,42 @@ func usedNames(file *ast.File) []string {
 		return true
 	})
 	return names
+}
+
+// useTypes adds the types that used functions and types mention.
+func useTypes(p *doc.Package, used map[string]bool) {
+	for before := -1; before != len(used); {
+		before = len(used)
+		for _, f := range p.Funcs {
+			useMentioned(f.Name, f.Decl.Type, used)
+		}
+		for _, t := range p.Types {
+			useMentioned(t.Name, t.Decl, used)
+			for _, f := range slices.Concat(t.Funcs, t.Methods) {
+				useMentioned(f.Name, f.Decl.Type, used)
+			}
+		}
+	}
+}
+
+func useMentioned(name string, declaration ast.Node, used map[string]bool) {
+	if !used[name] {
+		return
+	}
+	ast.Inspect(declaration, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.Field:
+			ast.Inspect(node.Type, func(node ast.Node) bool {
+				if ident, ok := node.(*ast.Ident); ok {
+					used[ident.Name] = true
+				}
+				return true
+			})
+			return false
+		default:
+			return true
+		}
+	})
 }
 
 // exportedNames lists a package's names, methods as Type.Method. What the language or

@@ -45,7 +45,7 @@ func ExampleNew() {
 	fmt.Println(errors.As(err, &first))
 
 	s, err := scheduler.New(scheduler.Config{LogLines: scheduler.LogLinesOff, ReplicaID: "blue-1"})
-	fmt.Println((*scheduler.Scheduler)(s).Config().ReplicaID, err)
+	fmt.Println(s.Config().ReplicaID, err)
 	// Output:
 	// expire_invitations schedule true false
 	// old_invitations parameters.max_rows false false
@@ -79,7 +79,7 @@ func ExampleMigrateUp() {
 func ExampleRolesScript() {
 	roles := scheduler.RolesDefault()
 	roles.Reader = "grafana"
-	script, err := scheduler.RolesScript(scheduler.SchemaDefault, scheduler.Roles(roles))
+	script, err := scheduler.RolesScript(scheduler.SchemaDefault, roles)
 	fmt.Println(strings.Contains(script, "grafana"), strings.Contains(script, "scheduler_operator"), err)
 	// Output: true true <nil>
 }
@@ -87,7 +87,6 @@ func ExampleRolesScript() {
 // What a cleanup job would do in this database, before it does it.
 func ExampleClient_Explain() {
 	ctx := context.Background()
-	var client *scheduler.Client
 	client, err := scheduler.NewClient(ctx, os.Getenv("DATABASE_URL"), "")
 	if err != nil {
 		panic(err)

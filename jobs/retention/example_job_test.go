@@ -66,17 +66,13 @@ func ExampleJob_Survey() {
 		Logger: slog.New(slog.DiscardHandler), Beginner: pool,
 	}
 
-	var explanations []retention.Explanation
-	explanations, err = job.ExplainOn(ctx, run)
+	explanations, err := job.ExplainOn(ctx, run)
 	fmt.Println(len(explanations), err)
 
-	var survey retention.Survey
-	survey, err = job.Survey(ctx, run)
+	survey, err := job.Survey(ctx, run)
 	for _, target := range survey.Targets {
-		var _ retention.SurveyTarget = target
 		fmt.Println(target.Action, target.Table, target.Found, target.IsCounted)
 		for _, missing := range target.MissingIndexes {
-			var _ retention.MissingIndex = missing
 			fmt.Println(missing.DDL)
 		}
 	}
@@ -96,7 +92,6 @@ func ExampleJob_Privileges() {
 		panic(err)
 	}
 	for _, privilege := range job.Privileges("scheduler", parameters) {
-		var _ retention.Privilege = privilege
 		fmt.Println(privilege.Privilege, privilege.Table)
 	}
 	// Unordered output:
@@ -113,7 +108,7 @@ func ExampleMust() {
 	config := unpaidInvoices().Config()
 	config.Definition.Name = "cleanup_unpaid_archived"
 	config.MaxRows = 10_000
-	var job *retention.Job = retention.Must(config)
+	job := retention.Must(config)
 	for _, given := range []map[string]any{
 		{retention.ParameterArchive: retention.ArchiveNone},
 		{retention.ParameterPartitions: retention.PartitionsDetach},
