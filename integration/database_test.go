@@ -358,7 +358,7 @@ func TestNothingInTheServersLog(t *testing.T) {
 
 func TestEveryStatementCanBePrepared(t *testing.T) {
 	t.Parallel()
-	db := testdb.New(t, migrated)
+	db := testdb.New(t, platformTables)
 	conn := db.Conn(t)
 	statements := sql.For(scheduler.SchemaDefault)
 	names := statements.Names()
