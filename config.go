@@ -21,7 +21,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/systempromptio/scheduler/jobs"
-	"github.com/systempromptio/scheduler/jobs/cron"
 	"github.com/systempromptio/scheduler/river/leader"
 	"github.com/systempromptio/scheduler/river/periodic"
 	"github.com/systempromptio/scheduler/river/worker"
@@ -58,17 +57,26 @@ type Config struct {
 	// libpq's environment variables (PGHOST, PGPASSWORD, ...).
 	DatabaseURL string
 
-	// LeaderDatabaseURL is how the lock session connects, if DatabaseURL leads
+	// Pool, if not nil, is the application's own pool, and stands for DatabaseURL: runs and
+	// River work on its connections, at most MaxWorkers and 4 at once, and it must have
+	// room for them. What is set up on its connections holds for the jobs. The lock session
+	// and the listener are connections of their own, made as the pool makes its: by its
+	// configuration and its BeforeConnect, but without the hooks that come later. The pool
+	// is left open; when the lock session was lost, its connections are replaced
+	// (pgxpool.Pool.Reset), since they may lead to a server that is not the primary any more.
+	Pool *pgxpool.Pool
+
+	// LeaderDatabaseURL is how the lock session connects, if DatabaseURL or Pool leads
 	// through a pooler in transaction mode: a direct connection to the same
-	// database. Empty means DatabaseURL.
+	// database. Empty means DatabaseURL, or as Pool does.
 	LeaderDatabaseURL string
 
 	// BeforeConnectFunc is called before each connection is made, the first ones and
 	// those after a loss, and may change its settings: a password that was issued a
 	// moment ago, say. Whatever the connection string refers to, such as a password
 	// file, is read anew by then. It is called by several goroutines at once, and has
-	// ten seconds. An error is a connection that failed: it is tried again. Nil changes
-	// nothing.
+	// ten seconds. An error is a connection that failed: it is tried again. Of a Pool, it
+	// is only asked for the connections that are not the pool's. Nil changes nothing.
 	BeforeConnectFunc func(ctx context.Context, config *pgx.ConnConfig) error
 
 	// Schema is the Postgres schema of the scheduler: lower-case letters, digits and
@@ -84,8 +92,13 @@ type Config struct {
 	Registry *jobs.Registry
 
 	// Jobs changes what the registry's jobs declare. A job that is not listed is
-	// scheduled with its own defaults.
+	// scheduled with its own defaults, unless OnlyListedJobs is set.
 	Jobs []JobConfig
+
+	// OnlyListedJobs schedules none of the registered jobs but those that Jobs lists. The
+	// others are registered and disabled. That holds for cleanup_job_runs, too, which
+	// bounds the ledger. The zero value schedules what is registered.
+	OnlyListedJobs bool
 
 	// BootstrapJobs names jobs that are run once when a fleet starts, that is when
 	// a replica starts while no other is alive. Nil means
@@ -105,7 +118,7 @@ type Config struct {
 	DryRun bool
 
 	// MaxWorkers is the number of runs that this replica works at once. Zero means
-	// worker.MaxWorkersDefault.
+	// worker.MaxWorkersDefault or, if that is less, as many as Pool has room for.
 	MaxWorkers int
 
 	// ShutdownTimeout is how long runs may go on after the end of Run's context,
@@ -125,7 +138,8 @@ type Config struct {
 	// at most 46. Empty means the host's name and a random suffix.
 	ReplicaID string
 
-	// App is handed to the jobs; see jobs.App. Optional.
+	// App is what the program provides for its jobs: one value, or several with
+	// jobs.Provide. What an enabled job lists in its Needs must be among it. Optional.
 	App any
 
 	// Metrics is where the replica's metrics are registered while [Scheduler.Run] runs:
@@ -225,16 +239,21 @@ func (c Config) withDefaults() Config {
 	if c.Registry == nil {
 		c.Registry = jobs.DefaultRegistry()
 	}
+	c.Registry = c.Registry.Clone()
 	if c.TimeZone == "" {
 		c.TimeZone = TimeZoneDefault
 	}
 	if c.BootstrapJobs == nil {
-		if _, err := c.Registry.Get(bootstrapJobDefault); err == nil {
+		listed := slices.ContainsFunc(c.Jobs, func(j JobConfig) bool { return j.Name == bootstrapJobDefault })
+		if _, err := c.Registry.Get(bootstrapJobDefault); err == nil && (listed || !c.OnlyListedJobs) {
 			c.BootstrapJobs = []string{bootstrapJobDefault}
 		}
 	}
 	if c.MaxWorkers == 0 {
 		c.MaxWorkers = worker.MaxWorkersDefault
+		if c.Pool != nil {
+			c.MaxWorkers = max(1, min(c.MaxWorkers, int(c.Pool.Config().MaxConns)-poolReserve))
+		}
 	}
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = worker.ShutdownTimeoutDefault
@@ -254,11 +273,33 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.BootstrapJobs = slices.Clone(c.BootstrapJobs)
 	c.Jobs = slices.Clone(c.Jobs)
 	for i := range c.Jobs {
-		c.Jobs[i].Parameters = maps.Clone(c.Jobs[i].Parameters)
+		c.Jobs[i] = c.Jobs[i].clone()
 	}
 	return c
+}
+
+// clone shares nothing with j that somebody could change.
+func (j JobConfig) clone() JobConfig {
+	clonePointer := func(b *bool) *bool {
+		if b == nil {
+			return nil
+		}
+		return new(*b)
+	}
+	j.Enabled, j.DryRun = clonePointer(j.Enabled), clonePointer(j.DryRun)
+	j.Parameters = maps.Clone(j.Parameters)
+	for name, value := range j.Parameters {
+		switch list := value.(type) {
+		case []string:
+			j.Parameters[name] = slices.Clone(list)
+		case []any:
+			j.Parameters[name] = slices.Clone(list)
+		}
+	}
+	return j
 }
 
 // newReplicaID is the host's name and 8 random characters.
@@ -279,99 +320,6 @@ func newReplicaID() string {
 	return host + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
 }
 
-// validate checks what can be checked without a database. The config must have
-// its defaults.
-func (c Config) validate() error {
-	var errs []error
-	refuse := func(field string, err error) {
-		if err != nil {
-			errs = append(errs, &ConfigError{Field: field, Err: err})
-		}
-	}
-	refuse("schema", sql.CheckSchema(c.Schema))
-	_, err := pgxpool.ParseConfig(c.DatabaseURL)
-	refuse("database_url", err)
-	if c.LeaderDatabaseURL != "" {
-		_, err := pgxpool.ParseConfig(c.LeaderDatabaseURL)
-		refuse("leader_database_url", err)
-	}
-	_, err = cron.LoadLocation(c.TimeZone)
-	refuse("timezone", err)
-	if c.MaxWorkers < 1 || c.MaxWorkers > 10_000 {
-		refuse("max_workers", fmt.Errorf("is %d, must be between 1 and 10000", c.MaxWorkers))
-	}
-	if c.ShutdownTimeout < 0 {
-		refuse("shutdown_timeout", fmt.Errorf("is %v, must not be negative", c.ShutdownTimeout))
-	}
-	if c.LogLines != LogLinesOff && (c.LogLines < 1 || c.LogLines > logLinesMax) {
-		refuse("log_lines", fmt.Errorf("is %d, must be between 1 and %d, or 0 for none", c.LogLines, logLinesMax))
-	}
-	refuse("replica_id", leader.CheckReplicaID(c.ReplicaID))
-	for _, name := range c.BootstrapJobs {
-		_, err := c.Registry.Get(name)
-		refuse("bootstrap_jobs", err)
-	}
-	seen := make(map[string]bool, len(c.Jobs))
-	for _, job := range c.Jobs {
-		if seen[job.Name] {
-			errs = append(errs, &ConfigError{Job: job.Name, Field: "name", Err: errors.New("configured twice; merge the two entries")})
-		}
-		seen[job.Name] = true
-		errs = append(errs, job.validate(c.Registry)...)
-	}
-	if len(errs) == 0 {
-		// A text may have ticks in one zone and none in another.
-		for _, d := range c.declarations() {
-			if err := jobs.CheckSchedule(d.Definition.Name, d.Schedule, d.TimeZone); err != nil {
-				errs = append(errs, &ConfigError{Job: d.Definition.Name, Field: "schedule", Err: err})
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (j JobConfig) validate(registry *jobs.Registry) []error {
-	var errs []error
-	refuse := func(field string, err error) {
-		if err != nil {
-			errs = append(errs, &ConfigError{Job: j.Name, Field: field, Err: err})
-		}
-	}
-	job, err := registry.Get(j.Name)
-	if err != nil {
-		refuse("name", err)
-		return errs
-	}
-	definition := job.Definition()
-	if j.Schedule != "" {
-		refuse("schedule", jobs.CheckSchedule(j.Name, j.Schedule, ""))
-	}
-	if j.TimeZone != "" {
-		_, err := cron.LoadLocation(j.TimeZone)
-		refuse("timezone", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(j.Parameters)) {
-		_, err := jobs.Resolve(definition, map[string]any{name: j.Parameters[name]})
-		refuse("parameters."+name, err)
-	}
-	refuse("overlap", jobs.Overlap(j.Overlap).Check())
-	refuse("catch_up", jobs.CatchUp(j.CatchUp).Check())
-	refuse("catch_up_limit", jobs.CheckCatchUpLimit(j.CatchUpLimit))
-	if j.CatchUpMaxAge < 0 {
-		refuse("catch_up_max_age", fmt.Errorf("is %v, must be positive", j.CatchUpMaxAge))
-	}
-	if j.Timeout < 0 {
-		refuse("timeout", fmt.Errorf("is %v, must be positive", j.Timeout))
-	}
-	if j.DryRunFor < 0 {
-		refuse("dry_run_for", fmt.Errorf("is %v, must not be negative", j.DryRunFor))
-	}
-	if j.MaxAttempts < 0 || j.MaxAttempts > 32767 {
-		refuse("max_attempts", fmt.Errorf("is %d, must be between 1 and 32767", j.MaxAttempts))
-	}
-	return errs
-}
-
 // declarations are all registered jobs as this config has them.
 func (c Config) declarations() []periodic.Declaration {
 	configured := make(map[string]JobConfig, len(c.Jobs))
@@ -381,7 +329,10 @@ func (c Config) declarations() []periodic.Declaration {
 	var declarations []periodic.Declaration
 	for _, job := range c.Registry.List() {
 		definition := job.Definition()
-		declarations = append(declarations, c.declare(definition, configured[definition.Name]))
+		config, listed := configured[definition.Name]
+		declaration := c.declare(definition, config)
+		declaration.Enabled = declaration.Enabled && (listed || !c.OnlyListedJobs)
+		declarations = append(declarations, declaration)
 	}
 	return declarations
 }

@@ -75,9 +75,13 @@ func (s *Scheduler) prepare(ctx context.Context, source connection.Source) error
 }
 
 func (s *Scheduler) migrateConfig(config *pgx.ConnConfig) MigrateConfig {
-	return MigrateConfig{
-		DatabaseURL: config.ConnString(), Schema: s.config.Schema, BeforeConnectFunc: s.config.BeforeConnectFunc, Logger: s.config.Logger,
+	c := MigrateConfig{Schema: s.config.Schema, BeforeConnectFunc: s.config.BeforeConnectFunc, Logger: s.config.Logger}
+	if s.config.Pool != nil && s.config.LeaderDatabaseURL == "" {
+		c.Pool = s.config.Pool
+	} else {
+		c.DatabaseURL = config.ConnString()
 	}
+	return c
 }
 
 // waitForDatabase connects, for as long as it takes if the server cannot be

@@ -27,6 +27,9 @@ import (
 type MigrateConfig struct {
 	// DatabaseURL is as in [Config]; it must lead to a real session.
 	DatabaseURL string
+
+	// Pool, if not nil, stands for DatabaseURL: the migrations connect as it does.
+	Pool *pgxpool.Pool
 	// BeforeConnectFunc is as in [Config].
 	BeforeConnectFunc func(ctx context.Context, config *pgx.ConnConfig) error
 	// Schema is as in [Config].
@@ -170,7 +173,7 @@ type migrator struct {
 }
 
 func (c MigrateConfig) source() connection.Source {
-	return connection.Source{URL: c.DatabaseURL, BeforeConnectFunc: c.BeforeConnectFunc}
+	return Config{DatabaseURL: c.DatabaseURL, Pool: c.Pool, BeforeConnectFunc: c.BeforeConnectFunc}.source()
 }
 
 func newMigrator(ctx context.Context, config MigrateConfig) (*migrator, error) {
@@ -258,12 +261,11 @@ func (m *migrator) replicas(ctx context.Context) ([]string, error) {
 // river runs River's own migrations, each in a transaction of its own: all in one
 // fails, because version 4 uses an enum value that it adds.
 func (m *migrator) river(ctx context.Context, direction rivermigrate.Direction, opts *rivermigrate.MigrateOpts) error {
-	poolConfig, err := pgxpool.ParseConfig(m.config.DatabaseURL)
+	poolConfig, err := m.config.source().PoolConfig()
 	if err != nil {
 		return fmt.Errorf("database_url: %w", err)
 	}
 	poolConfig.MaxConns = 2
-	poolConfig.BeforeConnect = m.config.source().Refresh
 	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
 	if err != nil {
 		return fmt.Errorf("open a pool for River's migrations: %w", err)

@@ -371,7 +371,7 @@ func TestEveryStatementCanBePrepared(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if name == "begin_run" || name == "begin_batch" || name == "doctor_begin" {
+		if name == "begin_run" || name == "begin_batch" || name == "transaction_name" || name == "transaction_settings" || name == "doctor_begin" {
 			// Several commands, which go as a simple query.
 			_, err = conn.Exec(t.Context(), text+"; ROLLBACK")
 		} else {

@@ -52,6 +52,13 @@ func (r *Registry) Add(jobs ...Job) error {
 	return nil
 }
 
+// Clone returns a registry with the same jobs, to which others may be added.
+func (r *Registry) Clone() *Registry {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return &Registry{jobs: maps.Clone(r.jobs)}
+}
+
 // Get returns the job of that name. The error wraps [ErrUnknownJob] and lists
 // the names that exist.
 func (r *Registry) Get(name string) (Job, error) {

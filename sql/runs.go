@@ -258,3 +258,11 @@ func (s *Statements) StoreLog(ctx context.Context, tx pgx.Tx, attempt Attempt, l
 	}
 	return nil
 }
+
+// TryTransactionSettings sets, in a transaction, what one on a shared pool begins with.
+func (s *Statements) TryTransactionSettings(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, s.Text("transaction_settings"), pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("set what a transaction begins with: %w", err)
+	}
+	return nil
+}

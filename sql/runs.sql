@@ -140,6 +140,16 @@ BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_time
 -- hands its run to others.
 BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '3s'
 
+-- name: transaction_name
+-- With begin_run and begin_batch, on a pool that is shared with the application: by the
+-- name the leader finds what a replica that is gone has left open (terminate_workers).
+SET LOCAL application_name = 'scheduler worker {replica_id}'
+
+-- name: transaction_settings
+-- With it: the server ends a transaction that nobody is behind any more.
+SET LOCAL client_connection_check_interval = '1s'; SET LOCAL tcp_keepalives_idle = 2; SET LOCAL tcp_keepalives_interval = 1;
+SET LOCAL tcp_keepalives_count = 3; SET LOCAL tcp_user_timeout = 4000
+
 -- name: pending_backfill
 SELECT b.id, b.job_name, b.from_tick, b.to_tick, b.run_limit, b.again, b.parameters, b.dry_run
 FROM scheduler.backfill_requests b JOIN scheduler.job_definitions d ON d.job_name = b.job_name

@@ -34,7 +34,7 @@ type Source struct {
 	Registry *jobs.Registry
 }
 
-// Load reads a configuration and checks it, as scheduler.New does. It connects to
+// Load reads a configuration and checks it, as scheduler.New does, but for what jobs need of the program. It connects to
 // nothing. The error is an [Errors].
 func Load(source Source) (Settings, error) {
 	l := loader{source: source}
@@ -46,7 +46,7 @@ func Load(source Source) (Settings, error) {
 	l.readVariables()
 	l.readFlags()
 	settings := l.settings()
-	if _, err := scheduler.New(settings.Scheduler); err != nil {
+	if err := settings.Scheduler.Validate(); err != nil {
 		l.diagnose(settings, err)
 	}
 	return settings, l.errs.err()
@@ -142,7 +142,7 @@ func (l *loader) settings() Settings {
 	return s
 }
 
-// diagnose finds the places of what scheduler.New has refused.
+// diagnose finds the places of what was refused.
 func (l *loader) diagnose(settings Settings, err error) {
 	before := len(l.errs)
 	config := settings.Scheduler
@@ -178,14 +178,10 @@ func (l *loader) diagnose(settings Settings, err error) {
 	}
 }
 
-// ask lists what scheduler.New refuses.
+// ask lists what would be refused.
 func (l *loader) ask(config scheduler.Config) []*scheduler.ConfigError {
 	config.Registry = l.source.Registry
-	_, err := scheduler.New(config)
-	if err == nil {
-		return nil
-	}
-	return scheduler.ConfigErrors(err)
+	return scheduler.ConfigErrors(config.Validate())
 }
 
 // fieldError leaves the field's name out where the origin says it.

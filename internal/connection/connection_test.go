@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler/internal/connection"
@@ -124,4 +126,42 @@ func TestSourceReadsAnew(t *testing.T) {
 	_, err = connection.Source{URL: "host"}.Config(t.Context())
 	require.Error(t, err)
 	require.False(t, connection.IsAway(err), "that never helps")
+}
+
+// What a program's pool has is kept where it says how to connect, and left out where it
+// is the pool's own business.
+func TestSourceOfAPool(t *testing.T) {
+	t.Parallel()
+	base, err := pgxpool.ParseConfig("postgres://app:old@db:6432/shop?pool_min_conns=2")
+	require.NoError(t, err)
+	dialed := errors.New("the pool's own way to dial")
+	base.ConnConfig.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, dialed }
+	base.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	base.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
+	base.AfterConnect = func(context.Context, *pgx.Conn) error { return nil }
+	base.BeforeConnect = func(_ context.Context, config *pgx.ConnConfig) error {
+		config.Password = "issued a moment ago"
+		return nil
+	}
+	source := connection.Source{Base: base}
+	config, err := source.Config(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "app issued a moment ago db 6432 shop", fmt.Sprint(config.User, " ", config.Password, " ", config.Host, " ", config.Port, " ", config.Database))
+	require.Equal(t, "old", base.ConnConfig.Password, "the pool's own configuration is not changed")
+	_, err = config.DialFunc(t.Context(), "", "")
+	require.ErrorIs(t, err, dialed)
+	require.Nil(t, config.OnNotice)
+	require.Equal(t, pgx.QueryExecModeCacheStatement, config.DefaultQueryExecMode)
+
+	pool, err := source.PoolConfig()
+	require.NoError(t, err)
+	require.Zero(t, pool.MinConns)
+	require.Nil(t, pool.AfterConnect)
+	require.NoError(t, pool.BeforeConnect(t.Context(), pool.ConnConfig))
+	require.Equal(t, "issued a moment ago", pool.ConnConfig.Password)
+
+	base.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return errors.New("no ticket") }
+	_, err = source.Config(t.Context())
+	require.ErrorContains(t, err, "no ticket")
+	require.True(t, connection.IsAway(err), "it is asked again")
 }

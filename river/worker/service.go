@@ -72,8 +72,16 @@ type Config struct {
 	// Presence is required.
 	Presence Presence
 
-	// Watch is the tracer of the pool's connections. Required.
+	// Watch is the tracer of the pool's connections, unless the pool is shared. Required.
 	Watch *Watch
+
+	// SharedPool: the pool is the application's, whose connections have neither Watch nor
+	// settings of ours.
+	SharedPool bool
+
+	// SettingsRefused: the server refuses the settings that a transaction on a shared
+	// pool begins with.
+	SettingsRefused bool
 
 	// MaxWorkers is the number of runs worked at once. Zero means
 	// [MaxWorkersDefault].
@@ -114,6 +122,8 @@ type Service struct {
 	ending context.Context //nolint:containedctx // it is the replica's
 	end    context.CancelFunc
 	known  known
+	// settings is what each transaction begins with, beside BEGIN.
+	settings string
 	// leaving is set when runs are to be finished; left counts those that were not.
 	leaving atomic.Bool
 	left    atomic.Int64
@@ -139,6 +149,9 @@ func New(config Config) (*Service, error) {
 		config.ShutdownTimeout = ShutdownTimeoutDefault
 	}
 	s := &Service{config: config, known: known{ids: make(map[int64]int)}}
+	if config.SharedPool {
+		s.settings = settingsOf(config)
+	}
 	s.ending, s.end = context.WithCancel(context.Background()) //nolint:forbidigo // no caller's context lasts that long
 
 	workers := river.NewWorkers()
@@ -157,7 +170,7 @@ func New(config Config) (*Service, error) {
 		ID:                     config.ReplicaID,
 		JobTimeout:             -1,
 		LeaderElectionDisabled: true,
-		Logger:                 slog.New(riverLog{Handler: config.Logger.Handler(), watch: config.Watch, said: &saidTimes{at: make(map[string]time.Time)}}),
+		Logger:                 slog.New(riverLog{Handler: config.Logger.Handler(), watch: config.Watch, said: &saidTimes{at: make(map[string]time.Time)}, shared: config.SharedPool}),
 		PollOnly:               config.PollOnly,
 		Queues:                 map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: config.MaxWorkers}},
 		Schema:                 config.Statements.Schema(),
@@ -181,6 +194,9 @@ func (s *Service) Run(ctx context.Context) error {
 	unknownCtx, endUnknown := context.WithCancel(context.WithoutCancel(ctx))
 	var unknown sync.WaitGroup
 	unknown.Go(func() { s.giveBackUnknown(unknownCtx) })
+	if s.config.SharedPool {
+		unknown.Go(func() { s.probeShared(unknownCtx) })
+	}
 	defer unknown.Wait()
 	defer endUnknown()
 	select {

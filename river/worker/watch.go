@@ -20,6 +20,8 @@ type closedKey struct{}
 type Watch struct {
 	outage  *connection.Outage
 	metrics *metrics.Metrics
+	// doubted holds a token when somebody should ask whether the database is there.
+	doubted chan struct{}
 
 	mu       sync.Mutex
 	lost     time.Time
@@ -29,7 +31,7 @@ type Watch struct {
 // NewWatch makes a watch. It belongs into the pool's ConnConfig.Tracer. The metrics are
 // told of losses; nil is told nothing.
 func NewWatch(logger *slog.Logger, m *metrics.Metrics) *Watch {
-	return &Watch{metrics: m, outage: &connection.Outage{
+	return &Watch{metrics: m, doubted: make(chan struct{}, 1), outage: &connection.Outage{
 		Logger:   logger,
 		LostText: "the workers have lost the database; trying again until it is back, interrupted runs go on from their last committed batch",
 		BackText: "the workers have the database back",
@@ -72,9 +74,18 @@ func (w *Watch) saw(ctx context.Context, err error) {
 	if w.outage.Lost(ctx, err) {
 		w.metrics.Lost(metrics.ConnectionWorkers)
 	}
+	w.doubt()
+}
+
+// doubt is told that something may have been lost.
+func (w *Watch) doubt() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.lost = time.Now()
+	w.mu.Unlock()
+	select {
+	case w.doubted <- struct{}{}:
+	default:
+	}
 }
 
 // lastLost is when the database was last found to be away, or may have been another;
@@ -108,6 +119,9 @@ type riverLog struct {
 
 	watch *Watch
 	said  *saidTimes
+	// shared: River's statements have no tracer, and what it complains of is all that is
+	// heard of them.
+	shared bool
 }
 
 type saidTimes struct {
@@ -125,6 +139,9 @@ func (h riverLog) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (h riverLog) Handle(ctx context.Context, record slog.Record) error {
+	if h.shared && record.Level >= slog.LevelWarn {
+		h.watch.doubt()
+	}
 	if record.Level >= slog.LevelWarn && (h.watch.outage.Ongoing() || h.said.lately(record.Message)) {
 		if !h.Handler.Enabled(ctx, slog.LevelDebug) {
 			return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/internal/runlog"
 	"github.com/systempromptio/scheduler/internal/tracing"
@@ -24,6 +25,9 @@ import (
 
 // errAttemptLost: another attempt is in charge of the run, or it was ended.
 var errAttemptLost = errors.New("the attempt is not in charge of the run any more")
+
+// errReadOnly: a connection was made while the database was read-only, and stays so.
+var errReadOnly = errors.New("the pool has given a connection that is read-only; it was closed")
 
 // jobWorker works one kind of River job.
 type jobWorker struct {
@@ -366,9 +370,17 @@ func (d details) after(batch *jobs.Batch) (details, error) {
 // begin opens a transaction by a statement of ours, which also says for how long
 // it may be idle: the locks of a replica that is frozen or cut off must not stay.
 func (a *attempt) begin(ctx context.Context, statement string) (pgx.Tx, error) {
-	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: a.config.Statements.Text(statement)})
+	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: a.config.Statements.Text(statement) + a.settings})
 	if err != nil {
+		if a.config.SharedPool && ctx.Err() == nil && connection.IsAway(err) {
+			a.config.Watch.saw(ctx, err)
+		}
 		return nil, ours(fmt.Errorf("begin a transaction: %w", err))
+	}
+	if a.config.SharedPool && !connection.IsWritable(tx.Conn()) {
+		_ = tx.Conn().Close(ctx) // the pool makes another
+		_ = tx.Rollback(ctx)
+		return nil, &interruptedError{errReadOnly}
 	}
 	return tx, nil
 }
