@@ -155,7 +155,7 @@ func TestEveryFieldOfTheConfigIsASetting(t *testing.T) {
 	for _, field := range config.JobFields() {
 		nested = append(nested, field.Name)
 	}
-	for name := range fieldNames(scheduler.Config{}, "BeforeConnectFunc", "Registry", "ReplicaID", "App", "Metrics", "TracerProvider", "Version", "Logger", "Jobs", "Disabled") {
+	for name := range fieldNames(scheduler.Config{}, "BeforeConnectFunc", "Pool", "Registry", "ReplicaID", "App", "Metrics", "TracerProvider", "Version", "Logger", "Jobs", "Disabled") {
 		require.Contains(t, top, name)
 	}
 	for name := range fieldNames(scheduler.JobConfig{}) {

@@ -158,6 +158,11 @@ func Fields() []Field {
 			Default: "false",
 			target:  func(s *Settings) any { return &s.HTTP.ReadOnly },
 		},
+		{
+			Name: "only_listed_jobs", Usage: "schedule only the jobs that the configuration lists; the others are registered and disabled",
+			Default: "false",
+			target:  func(s *Settings) any { return &s.Scheduler.OnlyListedJobs },
+		},
 	}
 }
 

@@ -42,7 +42,7 @@ func refusals(t *testing.T, err error, path string) []string {
 
 func TestBadFiles(t *testing.T) {
 	t.Parallel()
-	const fields = "the configuration has: database_url, leader_database_url, schema, enabled, timezone, dry_run, max_workers, shutdown_timeout, bootstrap_jobs, migrate, log_lines, log_level, log_format, listen, http_token, http_basic_auth, http_read_only, jobs"
+	const fields = "the configuration has: database_url, leader_database_url, schema, enabled, timezone, dry_run, max_workers, shutdown_timeout, bootstrap_jobs, migrate, log_lines, log_level, log_format, listen, http_token, http_basic_auth, http_read_only, only_listed_jobs, jobs"
 	const jobFields = "a job has: name, enabled, schedule, timezone, parameters, overlap, catch_up, catch_up_limit, catch_up_max_age, timeout, max_attempts, dry_run, dry_run_for"
 	const registered = "registered are: cleanup_empty_contexts, cleanup_inactive_sessions, cleanup_job_runs, database_cleanup"
 	tests := []struct {
@@ -296,6 +296,7 @@ func TestPrecedence(t *testing.T) {
 		"http_token":          {"of-the-file", "of-the-variable", "of-the-flag"},
 		"http_basic_auth":     {"file:secret", "variable:secret", "flag:secret"},
 		"http_read_only":      {"true", "false", "true"},
+		"only_listed_jobs":    {"true", "false", "true"},
 	}
 	want := map[string][3]string{"bootstrap_jobs": {"[database_cleanup]", "[cleanup_job_runs database_cleanup]", "[]"}}
 	for _, field := range config.Fields() {
