@@ -80,23 +80,69 @@ func sentinelOf(sqlstate string) error {
 type Client struct {
 	pool       *pgxpool.Pool
 	statements *sql.Statements
+	// shared: the pool is the caller's.
+	shared bool
 }
 
 // NewClient connects to the database and checks its schema. An empty schema means
 // [SchemaDefault]. The errors are those of [Scheduler.Run].
 func NewClient(ctx context.Context, databaseURL, schema string) (*Client, error) {
+	return newClient(ctx, connection.Source{URL: databaseURL}, schema)
+}
+
+// NewClientFromPool makes a client that works on the caller's pool, which it leaves open.
+// Times are in the zone in which the pool's connections give them. Otherwise it is as
+// [NewClient].
+func NewClientFromPool(ctx context.Context, pool *pgxpool.Pool, schema string) (*Client, error) {
 	if schema == "" {
 		schema = SchemaDefault
 	}
 	if err := sql.CheckSchema(schema); err != nil {
 		return nil, err
 	}
-	config, err := pgxpool.ParseConfig(databaseURL)
+	if err := checkExecMode(pool); err != nil {
+		return nil, fmt.Errorf("the pool %w", err)
+	}
+	c := &Client{pool: pool, statements: sql.For(schema), shared: true}
+	return c, pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return checkSchema(ctx, conn.Conn(), c.statements) })
+}
+
+// Client gives a client of the scheduler's database, before, while and after Run runs. It
+// works on Config.Pool if there is one, and otherwise connects by itself; close it. If
+// Run is still to bring the schema up to date (Config.Migrate), it waits for that. The
+// errors are those of [Scheduler.Run], and that of ctx.
+func (s *Scheduler) Client(ctx context.Context) (*Client, error) {
+	var backoff connection.Backoff
+	for {
+		client, err := s.newClient(ctx)
+		if !s.config.Migrate || !errors.Is(err, ErrSchema) {
+			return client, err
+		}
+		if backoff.Wait(ctx); ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (s *Scheduler) newClient(ctx context.Context) (*Client, error) {
+	if s.config.Pool != nil {
+		return NewClientFromPool(ctx, s.config.Pool, s.config.Schema)
+	}
+	return newClient(ctx, s.source(), s.config.Schema)
+}
+
+func newClient(ctx context.Context, source connection.Source, schema string) (*Client, error) {
+	if schema == "" {
+		schema = SchemaDefault
+	}
+	if err := sql.CheckSchema(schema); err != nil {
+		return nil, err
+	}
+	config, err := source.PoolConfig()
 	if err != nil {
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
 	config.MaxConns = 2
-	config.BeforeConnect = connection.Source{URL: databaseURL}.Refresh
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "scheduler client"
 	}
@@ -129,8 +175,12 @@ func NewClient(ctx context.Context, databaseURL, schema string) (*Client, error)
 	return &Client{pool: pool, statements: statements}, nil
 }
 
-// Close closes the connections.
-func (c *Client) Close() { c.pool.Close() }
+// Close closes the client's connections; a pool that is the caller's stays open.
+func (c *Client) Close() {
+	if !c.shared {
+		c.pool.Close()
+	}
+}
 
 // Jobs lists all jobs, by name.
 func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
@@ -303,16 +353,19 @@ func (c *Client) Wait(ctx context.Context, id int64, seen func(Run)) (Run, error
 	}
 }
 
+// translate gives the errors of our functions their sentinels.
+func (c *Client) translate(err error) error { return translate(c.pool.Config().ConnConfig.User, err) }
+
 // translate gives the errors of our functions their sentinels. The server's
 // message names the thing, its hint the fix.
-func (c *Client) translate(err error) error {
+func translate(user string, err error) error {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return err
 	}
 	sentinel := sentinelOf(pgErr.Code)
 	if sentinel == nil {
-		return explainPrivilege(c.pool.Config().ConnConfig.User, err)
+		return explainPrivilege(user, err)
 	}
 	message := pgErr.Message
 	if pgErr.Hint != "" {

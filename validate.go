@@ -107,13 +107,20 @@ func (c Config) checkPool() error {
 	if c.DatabaseURL != "" {
 		return errors.New("is set, and so is DatabaseURL: leave one of them out")
 	}
-	switch mode := config.ConnConfig.DefaultQueryExecMode; mode { //nolint:exhaustive // the others will do
-	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
-		return fmt.Errorf("has the DefaultQueryExecMode %q, in which values go without their types: set pgx.QueryExecModeCacheDescribe, which works through poolers, too", mode)
+	if err := checkExecMode(c.Pool); err != nil {
+		return err
 	}
 	if needed := c.MaxWorkers + poolReserve; int(config.MaxConns) < needed {
 		return fmt.Errorf("has room for %d connections, and %d workers need %d: set its MaxConns (pool_max_conns) to %d and what the application needs, or MaxWorkers to less",
 			config.MaxConns, c.MaxWorkers, needed, needed)
+	}
+	return nil
+}
+
+func checkExecMode(pool *pgxpool.Pool) error {
+	switch mode := pool.Config().ConnConfig.DefaultQueryExecMode; mode { //nolint:exhaustive // the others will do
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		return fmt.Errorf("has the DefaultQueryExecMode %q, in which values go without their types: set pgx.QueryExecModeCacheDescribe, which works through poolers, too", mode)
 	}
 	return nil
 }

@@ -175,6 +175,14 @@ func (s *Statements) ListRuns(ctx context.Context, db Querier, filter RunFilter)
 	})
 }
 
+// EndedRuns reads the first runs that have ended since a time, without those that are
+// known. An empty name means all jobs.
+func (s *Statements) EndedRuns(ctx context.Context, db Querier, jobName string, since time.Time, known []int64, limit int) ([]RunRow, error) {
+	return collect[RunRow](ctx, db, "read the runs that have ended", s.Text("ended_runs"), pgx.NamedArgs{
+		"job_name": jobName, "since": since, "known": known, "max": limit,
+	})
+}
+
 // bound is an id below which runs are read; 0 for all.
 func bound(before int64) int64 {
 	if before == 0 {
@@ -217,14 +225,14 @@ func (s *Statements) ActAs(ctx context.Context, tx pgx.Tx, actor string) error {
 // RunNow asks for a run and returns its id. A nil dryRun leaves that to the job.
 func (s *Statements) RunNow(ctx context.Context, db Querier, jobName string, parameters []byte, dryRun *bool) (int64, error) {
 	return call[int64](ctx, db, "run now", s.Text("run_now"), pgx.NamedArgs{
-		"job_name": jobName, "parameters": parameters, "dry_run": dryRun,
+		"job_name": jobName, "parameters": string(parameters), "dry_run": dryRun,
 	})
 }
 
 // RunAt asks for a run at a time to come and returns its id.
 func (s *Statements) RunAt(ctx context.Context, db Querier, jobName string, at time.Time, parameters []byte, dryRun *bool) (int64, error) {
 	return call[int64](ctx, db, "run at", s.Text("run_at"), pgx.NamedArgs{
-		"job_name": jobName, "at": at, "parameters": parameters, "dry_run": dryRun,
+		"job_name": jobName, "at": at, "parameters": string(parameters), "dry_run": dryRun,
 	})
 }
 

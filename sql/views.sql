@@ -21,6 +21,16 @@ FROM scheduler.runs
 WHERE (@job_name = '' OR job_name = @job_name) AND (@status = '' OR status = @status) AND (@backfill_id = 0 OR backfill_id = @backfill_id) AND id < @before
 LIMIT @max
 
+-- name: ended_runs
+-- Those that have ended since a time, in that order, without those that are known.
+SELECT id, job_name, tick, trigger, status, reason, attempt, replica_id, started_at, finished_at, extract(epoch FROM duration)::double precision AS duration,
+       rows_affected, dry_run, targets, message, error, missed_count, last_missed_tick, requested_by, parameters, river_job_id, leader_epoch, backfill_id,
+       progress_done, progress_total, rows_per_second, seconds_left, progress_message
+FROM scheduler.runs
+WHERE finished_at >= @since AND (@job_name = '' OR job_name = @job_name) AND id <> ALL (@known::bigint[])
+ORDER BY finished_at, id
+LIMIT @max
+
 -- name: get_run
 SELECT r.id, r.job_name, r.tick, r.trigger, r.status, r.reason, r.attempt, r.replica_id, r.started_at, r.finished_at, extract(epoch FROM r.duration)::double precision AS duration,
        r.rows_affected, r.dry_run, r.targets, r.message, r.error, r.missed_count, r.last_missed_tick, r.requested_by, r.parameters, r.river_job_id, r.leader_epoch, r.backfill_id,
