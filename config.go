@@ -195,7 +195,8 @@ type JobConfig struct {
 	DryRunFor time.Duration
 }
 
-// ConfigError is one thing that [New] refuses. errors.As finds each of several
+// ConfigError is one thing that [New] refuses, or that a job's check has found before
+// the start. errors.As finds each of several
 // through [ConfigErrors].
 type ConfigError struct {
 	// Job is the job's name, empty if the field is not a job's.
@@ -203,6 +204,9 @@ type ConfigError struct {
 	// Field is the field's name as in the configuration file, such as "schedule" or
 	// "parameters.inactive_hours".
 	Field string
+	// Position is the character of the field's text at which it is wrong, from 1. Zero
+	// means the whole.
+	Position int
 	// Err says what is wrong.
 	Err error
 }

@@ -63,13 +63,22 @@ func (s *Scheduler) prepare(ctx context.Context, source connection.Source) error
 		}
 		return err
 	}
+	if !s.config.Migrate {
+		if err := checkSchema(ctx, conn, s.statements); err != nil {
+			return err
+		}
+	}
+	// Before the schema is migrated: where a job does not fit, nothing has changed.
+	if err := s.checkJobs(ctx, conn); err != nil {
+		return err
+	}
 	if s.config.Migrate {
 		if _, err := MigrateUp(ctx, s.migrateConfig(config)); err != nil {
 			return explainPrivilege(config.User, err)
 		}
-	}
-	if err := checkSchema(ctx, conn, s.statements); err != nil {
-		return err
+		if err := checkSchema(ctx, conn, s.statements); err != nil {
+			return err
+		}
 	}
 	return checkPrivileges(ctx, conn, s.statements)
 }

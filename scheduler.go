@@ -52,7 +52,9 @@ func (s *Scheduler) Config() Config { return s.config.withDefaults() }
 //
 // The errors before anything was changed: [ErrStandby], [ErrSchema], [ErrPrivilege],
 // [ErrPooled], [ErrUnsupportedServer], or the server's refusal (a *pgconn.PgError), such as a
-// wrong password; and a [*ConfigError] if Config.Metrics has another replica's metrics.
+// wrong password; a [*ConfigError] for each thing that the jobs' checks have found (see
+// jobs.Checker and [ConfigErrors]), or one if Config.Metrics has another replica's
+// metrics.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if s.ran.Swap(true) {
 		return ErrAlreadyRun

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -371,7 +372,7 @@ func TestEveryStatementCanBePrepared(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if name == "begin_run" || name == "begin_batch" || name == "transaction_name" || name == "transaction_settings" || name == "doctor_begin" {
+		if slices.Contains([]string{"begin_run", "begin_batch", "transaction_name", "transaction_settings", "doctor_begin", "check_begin"}, name) {
 			// Several commands, which go as a simple query.
 			_, err = conn.Exec(t.Context(), text+"; ROLLBACK")
 		} else {

@@ -52,6 +52,23 @@ func (e *ParameterError) Error() string {
 // Unwrap makes errors.Is with [ErrInvalidParameter] hold.
 func (e *ParameterError) Unwrap() error { return ErrInvalidParameter }
 
+// FieldError names the part of a job's declaration that is wrong.
+type FieldError struct {
+	// Field is the part's name as in the configuration file, such as "schedule",
+	// "parameters.keep_days" or "sql.statement_2".
+	Field string
+	// Position is the character of the part's text at which it is wrong, from 1. Zero
+	// means the whole.
+	Position int
+	// Err says what is wrong and what would be right.
+	Err error
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *FieldError) Unwrap() error { return e.Err }
+
 type permanentError struct{ err error }
 
 func (e *permanentError) Error() string { return e.err.Error() }

@@ -83,3 +83,10 @@ UNION ALL
 SELECT 'USAGE', 'schema ' || n.nspname
 FROM pg_namespace n
 WHERE n.nspname = @schema::text AND NOT has_schema_privilege(n.oid, 'USAGE')
+
+-- name: check_begin
+-- In which jobs look at what they need, before the start: nothing is changed, and
+-- nobody who holds a lock is waited for for long.
+BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+SET LOCAL lock_timeout = '3s';
+SET LOCAL statement_timeout = '15s'

@@ -11,13 +11,21 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/systempromptio/scheduler"
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // fileJob is an entry of jobs, with the places of what it sets.
 type fileJob struct {
 	config scheduler.JobConfig
-	// origins are those of the fields, and of "parameters.x".
+	// origins are those of the fields, and of "parameters.x" and the like.
 	origins map[string]Origin
+	// nodes are the values of the keys, parameters the entries of that key.
+	nodes      map[string]*yaml.Node
+	parameters []entry
+	// places are those of texts within which errors have a place.
+	places map[string]place
+	// declared is the job that the entry declares; nil if it changes one of the program.
+	declared jobs.Job
 }
 
 // file is what a file says.
@@ -26,7 +34,7 @@ type file struct {
 	// origins are those of the fields; bootstrap those of the names in it.
 	origins   map[string]Origin
 	bootstrap []Origin
-	jobs      []fileJob
+	jobs      []*fileJob
 }
 
 // decode reads a file's root into f, which holds the defaults.
@@ -73,8 +81,8 @@ func (d *document) names(node *yaml.Node, what string) (names []string, origins 
 	return names, origins
 }
 
-func (d *document) jobs(node *yaml.Node) []fileJob {
-	var list []fileJob
+func (d *document) jobs(node *yaml.Node) []*fileJob {
+	var list []*fileJob
 	first := make(map[string]int)
 	for _, item := range d.sequence(node, "jobs") {
 		job, ok := d.job(item)
@@ -93,22 +101,30 @@ func (d *document) jobs(node *yaml.Node) []fileJob {
 }
 
 // job reads an entry of jobs. Not ok is one of which it cannot be said whose it is.
-func (d *document) job(node *yaml.Node) (job fileJob, ok bool) {
+func (d *document) job(node *yaml.Node) (job *fileJob, ok bool) {
 	fields := JobFields()
 	known := make([]string, 0, len(fields))
 	for _, field := range fields {
 		known = append(known, field.Name)
 	}
-	job.origins = make(map[string]Origin)
+	job = &fileJob{origins: make(map[string]Origin), nodes: make(map[string]*yaml.Node), places: make(map[string]place)}
 	nameless := resolve(node).Kind == yaml.MappingNode
+	var description string
 	for _, e := range d.mapping(node, "a job", known) {
 		nameless = nameless && e.name != "name"
-		if e.name == "parameters" {
-			d.parameters(e.value, &job)
-			continue
-		}
+		job.nodes[e.name] = e.value
 		field := fields[slices.IndexFunc(fields, func(field JobField) bool { return field.Name == e.name })]
-		if err := decodeScalar(e.value, field.target(&job.config), nil, ""); err != nil {
+		var err error
+		switch {
+		case e.name == "parameters":
+			d.parameters(e.value, job)
+			continue
+		case e.name == "description":
+			err = decodeScalar(e.value, &description, nil, "none")
+		case field.target != nil:
+			err = decodeScalar(e.value, field.target(&job.config), nil, "")
+		}
+		if err != nil {
 			d.refusef(e.value, "%s: %w", e.name, err)
 			continue
 		}
@@ -117,7 +133,9 @@ func (d *document) job(node *yaml.Node) (job fileJob, ok bool) {
 	if nameless {
 		d.refusef(node, "the job has no name; give it one, such as: name: database_cleanup")
 	}
-	_, ok = job.origins["name"]
+	if _, ok = job.origins["name"]; ok {
+		d.declare(job, description)
+	}
 	return job, ok
 }
 
@@ -128,7 +146,8 @@ func (d *document) parameters(node *yaml.Node, job *fileJob) {
 		return
 	}
 	job.config.Parameters = make(map[string]any)
-	for _, e := range d.mapping(node, "parameters", nil) {
+	job.parameters = d.mapping(node, "parameters", nil)
+	for _, e := range job.parameters {
 		value, err := decodeAny(e.value)
 		if err != nil {
 			d.refusef(e.value, "parameters.%s: %w", e.name, err)

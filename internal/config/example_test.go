@@ -92,8 +92,9 @@ func TestFieldDefaults(t *testing.T) {
 	require.Equal(t, effectiveOf(t, config.Source{}), effectiveOf(t, config.Source{Flags: flags}))
 }
 
-// settingRE matches a setting, commented out or not: prose has a space after #.
-var settingRE = regexp.MustCompile(`(?m)^( *(?:- )?)#?([a-z_]+):`)
+// settingRE matches a setting, commented out or not: prose has one space after #, the
+// lines of an entry that is commented out have a dash or more spaces.
+var settingRE = regexp.MustCompile(`(?m)^( *(?:- )?)#?(?:- |  +)*(?:- )?([a-z_]+):`)
 
 func TestExampleHasEveryField(t *testing.T) {
 	t.Parallel()
@@ -143,6 +144,29 @@ func TestExampleUncommented(t *testing.T) {
 	require.Equal(t, "50ms", settings.Scheduler.Jobs[0].Parameters["batch_time"])
 	require.Equal(t, "none", settings.Scheduler.Jobs[1].Parameters["archive"])
 }
+
+// The declared jobs that are commented out are right, too.
+func TestExampleDeclaredJobs(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(examplePath)
+	require.NoError(t, err)
+	commented := regexp.MustCompile(`(?m)^  #(- |  )`)
+	require.Regexp(t, commented, string(content))
+	settings, err := config.Load(config.Source{Path: write(t, commented.ReplaceAllString(string(content), "  $1"))})
+	require.NoError(t, err)
+	job, err := settings.Scheduler.Registry.Get("delete_old_carts")
+	require.NoError(t, err)
+	require.Equal(t, []jobs.Parameter{
+		{Name: "keep", Type: jobs.TypeDuration, Default: "720h", OmitDefault: true},
+		{Name: "most", Type: jobs.TypeInteger, Default: 10000, Minimum: jobs.Bound(1), Maximum: jobs.Bound(100000), OmitDefault: true},
+	}, job.Definition().Parameters)
+	require.Len(t, settings.Scheduler.Registry.List(), len(jobs.DefaultRegistry().List())+declaredInExample)
+	_, err = jobs.DefaultRegistry().Get("delete_old_carts")
+	require.ErrorIs(t, err, jobs.ErrUnknownJob, "the program's own registry is left alone")
+}
+
+// declaredInExample is how many jobs the example declares.
+const declaredInExample = 1
 
 // Whatever the root package lets a program configure, a file can say, but for what
 // only a program can.

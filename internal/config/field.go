@@ -21,7 +21,8 @@ const (
 // Settings is what a configuration says.
 type Settings struct {
 	// Scheduler is the replica's configuration, without the defaults that
-	// scheduler.New fills in. Registry is the one that was handed to Load.
+	// scheduler.New fills in. Registry holds the jobs of the one that was handed to Load,
+	// and those that the file declares.
 	Scheduler scheduler.Config
 
 	// LogLevel is the least level that is logged.
@@ -36,6 +37,7 @@ type Settings struct {
 	// enabled is the opposite of Scheduler.Disabled.
 	enabled bool
 	origins map[string]Origin
+	jobs    map[string]*fileJob
 }
 
 // HTTP is what a configuration says about the HTTP surface.
@@ -173,13 +175,14 @@ type JobField struct {
 	// Usage is one line for people.
 	Usage string
 
-	// target points to the field's place; nil for parameters, which are a map.
+	// target points to the field's place; nil for parameters, which are a map, and for
+	// what only a declared job has.
 	target func(*scheduler.JobConfig) any
 }
 
 // JobFields lists the keys of an entry of jobs.
 func JobFields() []JobField {
-	return []JobField{
+	fields := []JobField{
 		{Name: "name", Usage: "the job's name; required", target: func(j *scheduler.JobConfig) any { return &j.Name }},
 		{Name: "enabled", Usage: "false takes the job off the schedule", target: func(j *scheduler.JobConfig) any { return &j.Enabled }},
 		{Name: "schedule", Usage: "cron text: five fields, six with seconds first, or a name such as @daily", target: func(j *scheduler.JobConfig) any { return &j.Schedule }},
@@ -193,7 +196,12 @@ func JobFields() []JobField {
 		{Name: "max_attempts", Usage: "how many attempts a run has, 1 to 32767", target: func(j *scheduler.JobConfig) any { return &j.MaxAttempts }},
 		{Name: "dry_run", Usage: "true: scheduled runs report and change nothing", target: func(j *scheduler.JobConfig) any { return &j.DryRun }},
 		{Name: "dry_run_for", Usage: "the job's scheduled runs are dry runs for so long after it was first declared with it; 0s for none", target: func(j *scheduler.JobConfig) any { return (*durationOrOff)(&j.DryRunFor) }},
+		{Name: "description", Usage: "one line for people; of a declared job"},
 	}
+	for _, k := range kinds() {
+		fields = append(fields, JobField{Name: k.name, Usage: k.usage})
+	}
+	return fields
 }
 
 // Flag is the flag's name, without dashes in front.

@@ -51,7 +51,9 @@ func plainCause(err error) error {
 // document is a file of YAML while it is read.
 type document struct {
 	path string
-	errs Errors
+	// lines are the file's.
+	lines [][]byte
+	errs  Errors
 }
 
 // refusef notes something that is wrong at a node.

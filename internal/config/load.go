@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/jobs"
@@ -84,7 +85,7 @@ func (l *loader) readFile() {
 		l.refuse(named, fmt.Errorf("%s: %w", path, err))
 		return
 	}
-	d := &document{path: path}
+	d := &document{path: path, lines: lines(content)}
 	if root := d.parse(content); root != nil {
 		d.decode(root, &l.file)
 	}
@@ -128,11 +129,16 @@ func (l *loader) set(field Field, text string, origin Origin) {
 func (l *loader) settings() Settings {
 	s := l.file.settings
 	s.origins = l.file.origins
-	s.Scheduler.Registry = l.source.Registry
+	s.Scheduler.Registry = l.registry()
+	s.jobs = make(map[string]*fileJob, len(l.file.jobs))
 	s.Scheduler.Disabled = !s.enabled
 	dryRun := l.file.origins["dry_run"]
 	everywhere := s.Scheduler.DryRun && dryRun.File == ""
 	for _, job := range l.file.jobs {
+		if job.isBroken() {
+			continue // what is wrong with it, is said already
+		}
+		s.jobs[job.config.Name] = job
 		config := job.config
 		if everywhere {
 			config.DryRun = nil // a flag or variable that says dry run means it
@@ -142,19 +148,51 @@ func (l *loader) settings() Settings {
 	return s
 }
 
+// registry holds the program's jobs and those that the file declares.
+func (l *loader) registry() *jobs.Registry {
+	given := l.source.Registry
+	if given == nil {
+		given = jobs.DefaultRegistry()
+	}
+	var declared []jobs.Job
+	for _, job := range l.file.jobs {
+		if job.declared == nil {
+			continue
+		}
+		if _, err := given.Get(job.config.Name); err == nil {
+			l.refuse(job.origins["name"], fmt.Errorf("job %q: %w: the program has a job of that name; give the declared one another", job.config.Name, jobs.ErrDuplicateJob))
+			continue
+		}
+		declared = append(declared, job.declared)
+	}
+	if len(declared) == 0 {
+		return given
+	}
+	var all jobs.Registry
+	if err := all.Add(append(given.List(), declared...)...); err != nil {
+		l.refuse(Origin{}, err) // each was checked, and their names are different
+	}
+	return &all
+}
+
 // diagnose finds the places of what was refused.
 func (l *loader) diagnose(settings Settings, err error) {
-	before := len(l.errs)
 	config := settings.Scheduler
 	for _, job := range l.file.jobs {
-		for _, one := range l.ask(scheduler.Config{Jobs: []scheduler.JobConfig{job.config}}) {
+		if job.isBroken() {
+			continue
+		}
+		for _, one := range l.ask(scheduler.Config{Jobs: []scheduler.JobConfig{job.config}, Registry: alone(config.Registry, job.config.Name)}) {
 			if one.Job != "" {
-				l.refuse(job.origin(one.Field), one)
+				l.refuse(job.place(one.Field, 0), one)
 			}
 		}
 	}
 	for i, name := range config.BootstrapJobs {
-		for _, one := range l.ask(scheduler.Config{BootstrapJobs: []string{name}}) {
+		if slices.ContainsFunc(l.file.jobs, func(job *fileJob) bool { return job.config.Name == name && job.isBroken() }) {
+			continue
+		}
+		for _, one := range l.ask(scheduler.Config{BootstrapJobs: []string{name}, Registry: alone(config.Registry, name)}) {
 			if one.Field == "bootstrap_jobs" {
 				at := l.file.origins["bootstrap_jobs"]
 				if i < len(l.file.bootstrap) {
@@ -173,14 +211,27 @@ func (l *loader) diagnose(settings Settings, err error) {
 		}
 		l.refuse(at, fieldError(at, one))
 	}
-	if len(l.errs) == before {
+	if len(l.errs) == 0 {
 		l.refuse(Origin{}, err)
 	}
 }
 
+// alone is a registry with one of the jobs, so that asking about each of many does not
+// go through all of them each time. A job that is not known needs all, for the hint.
+func alone(all *jobs.Registry, name string) *jobs.Registry {
+	job, err := all.Get(name)
+	if err != nil {
+		return all
+	}
+	var one jobs.Registry
+	if err := one.Add(job); err != nil {
+		return all
+	}
+	return &one
+}
+
 // ask lists what would be refused.
 func (l *loader) ask(config scheduler.Config) []*scheduler.ConfigError {
-	config.Registry = l.source.Registry
 	return scheduler.ConfigErrors(config.Validate())
 }
 
@@ -190,11 +241,4 @@ func fieldError(at Origin, one *scheduler.ConfigError) error {
 		return one.Err
 	}
 	return one
-}
-
-func (j fileJob) origin(field string) Origin {
-	if at, ok := j.origins[field]; ok {
-		return at
-	}
-	return j.origins["name"]
 }

@@ -108,6 +108,9 @@ type Config struct {
 	Listens bool
 	// Version is the program's.
 	Version string
+	// LocateFunc gives what is wrong with a job its place in the configuration file. Nil
+	// leaves it without.
+	LocateFunc func(error) error
 }
 
 const (
@@ -129,12 +132,13 @@ const (
 	groupServer        = "server"
 	groupClock         = "clock"
 	groupFleet         = "fleet"
+	groupJobs          = "jobs"
 	groupTables        = "tables"
 )
 
 // groups are all of them, in the order of the report.
 var groups = []string{ //nolint:gochecknoglobals // a table that nobody changes
-	groupConfiguration, groupConnection, groupClock, groupSchema, groupPrivileges, groupServer, groupFleet, groupTables,
+	groupConfiguration, groupConnection, groupClock, groupSchema, groupPrivileges, groupServer, groupFleet, groupJobs, groupTables,
 }
 
 // examination is one call of the doctor.
@@ -161,12 +165,12 @@ type examination struct {
 
 // Examine makes all checks. It returns what it has when ctx ends.
 func Examine(ctx context.Context, c Config) (Report, error) {
+	c.Scheduler.Logger = slog.New(slog.DiscardHandler)
 	s, err := scheduler.New(c.Scheduler)
 	if err != nil {
 		return Report{}, err
 	}
 	e := &examination{config: s.Config(), listens: c.Listens, missing: make(map[string]bool)}
-	e.config.Logger = slog.New(slog.DiscardHandler)
 	e.statements = sql.For(e.config.Schema)
 	e.report = Report{Version: c.Version, Schema: e.config.Schema, Status: StatusOK, Checks: []Check{}}
 	e.configuration()
@@ -179,6 +183,7 @@ func Examine(ctx context.Context, c Config) (Report, error) {
 	e.schema(ctx)
 	e.server(ctx)
 	e.fleet(ctx)
+	e.declared(ctx, s, c.LocateFunc)
 	e.tables(ctx)
 	slices.SortStableFunc(e.report.Checks, func(a, b Check) int { return slices.Index(groups, a.Group) - slices.Index(groups, b.Group) })
 	return e.report, nil

@@ -32,10 +32,20 @@ func (a *app) completeJobName(cmd *cobra.Command, _ []string, _ string) ([]strin
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-	for _, job := range jobs.DefaultRegistry().List() {
+	for _, job := range a.registry().List() {
 		names = append(names, cobra.CompletionWithDesc(job.Definition().Name, job.Definition().Description))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// registry holds the jobs of the program and those that its configuration declares, if
+// that can be read.
+func (a *app) registry() *jobs.Registry {
+	settings, err := a.settings()
+	if err != nil {
+		return jobs.DefaultRegistry()
+	}
+	return settings.Scheduler.Registry
 }
 
 func (a *app) jobsForCompletion(ctx context.Context) ([]scheduler.Job, error) {
@@ -77,7 +87,7 @@ func (a *app) specsForCompletion(ctx context.Context, name string) []jobs.Parame
 		}
 		return nil
 	}
-	job, err := jobs.DefaultRegistry().Get(name)
+	job, err := a.registry().Get(name)
 	if err != nil {
 		return nil
 	}

@@ -278,7 +278,7 @@ func (d *development) bootstrapJobs() []string {
 		return d.settings.Scheduler.BootstrapJobs
 	}
 	var names []string
-	for _, job := range jobs.DefaultRegistry().List() {
+	for _, job := range d.settings.Scheduler.Registry.List() {
 		names = append(names, job.Definition().Name)
 	}
 	return names

@@ -16,7 +16,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Look the database, its server and the fleet over, and say what is wrong",
 		Long: `Goes through a list of checks, for before production and for the night: connections,
 poolers, the schema's version, what the role may do, the server's settings, the fleet,
-and what the next run of each cleanup would meet. Each says what was found and, where
+and what the next run of each cleanup would meet, and the declared jobs. Each says what was found and, where
 something is wrong, what mends it, as SQL, a setting or a command to copy.
 
 Give it the configuration of the replicas, and run it as their user and where they run.
@@ -35,7 +35,9 @@ are only notes, 2 if flags or the configuration are refused.`,
 			if err != nil {
 				return err
 			}
-			report, err := doctor.Examine(cmd.Context(), doctor.Config{Scheduler: settings.Scheduler, Listens: settings.HTTP.Listen != "", Version: a.buildVersion()})
+			report, err := doctor.Examine(cmd.Context(), doctor.Config{
+				Scheduler: settings.Scheduler, Listens: settings.HTTP.Listen != "", Version: a.buildVersion(), LocateFunc: settings.Locate,
+			})
 			if err == nil {
 				err = cmd.Context().Err()
 			}

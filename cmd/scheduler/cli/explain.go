@@ -35,7 +35,7 @@ ask for a dry run.`,
 				if err != nil {
 					return err
 				}
-				job, err := cleanupJob(args[0])
+				job, err := cleanupJob(a.registry(), args[0])
 				if err != nil {
 					return err
 				}
@@ -64,10 +64,10 @@ ask for a dry run.`,
 }
 
 // cleanupJob is a job of this program that can explain itself.
-func cleanupJob(name string) (*retention.Job, error) {
-	job, err := jobs.DefaultRegistry().Get(name)
+func cleanupJob(registry *jobs.Registry, name string) (*retention.Job, error) {
+	job, err := registry.Get(name)
 	if errors.Is(err, jobs.ErrUnknownJob) {
-		return nil, fmt.Errorf("job %q is not in this program: explain it with the one that serves it: %w", name, err)
+		return nil, fmt.Errorf("job %q is neither in this program nor declared in its configuration: explain it with those that serve it: %w", name, err)
 	}
 	if err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER and the others.`,
 			}
 			settings.Scheduler.Logger = logger
 			settings.Scheduler.ReplicaID = replicaID
-			return a.serve(ctx, settings)
+			return settings.Locate(a.serve(ctx, settings))
 		},
 	}
 	a.flags.addRest(cmd.Flags())

@@ -1,0 +1,298 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/jobs/declared"
+)
+
+// kind is a key of an entry of jobs that declares a job, where the others change one
+// that the program has.
+type kind struct {
+	name, usage string
+	// make reads the key's value and makes the job.
+	make func(d *document, node *yaml.Node, entry *fileJob, definition jobs.Definition) (jobs.Job, error)
+	// set names the parameters that every job of the kind has: the file sets them, where it
+	// declares the others.
+	set []string
+}
+
+// kinds are the kinds of declared jobs.
+func kinds() []kind {
+	return []kind{
+		{name: "sql", usage: "declares a job: SQL statements in the transaction of the run", make: makeSQL},
+	}
+}
+
+// declare makes the job that an entry declares, if it does.
+func (d *document) declare(entry *fileJob, description string) {
+	var found []kind
+	for _, k := range kinds() {
+		if entry.nodes[k.name] != nil {
+			found = append(found, k)
+		}
+	}
+	at := entry.origins["name"]
+	switch {
+	case len(found) == 0:
+		if entry.nodes["description"] != nil {
+			d.refusef(entry.nodes["description"], "description: only a declared job has one, this entry changes a job of the program; leave it out, or add one of: %s", kindNames())
+		}
+		return
+	case len(found) > 1:
+		d.refusef(entry.nodes[found[1].name], "job %q is declared as %s and as %s; a job is one of: %s", entry.config.Name, found[0].name, found[1].name, kindNames())
+		return
+	case entry.config.Schedule == "":
+		if _, refused := entry.nodes["schedule"]; !refused {
+			d.refuse(at, fmt.Errorf("job %q has no schedule; a declared job needs one, such as: schedule: \"0 4 * * *\"", entry.config.Name))
+		}
+		return
+	}
+	for _, e := range entry.parameters {
+		if _, ok := entry.config.Parameters[e.name]; !ok {
+			return // it was refused
+		}
+	}
+	k := found[0]
+	before := len(d.errs)
+	definition := jobs.Definition{Name: entry.config.Name, Description: description, Schedule: entry.config.Schedule, Parameters: d.declareParameters(entry, k)}
+	job, err := k.make(d, entry.nodes[k.name], entry, definition)
+	if len(d.errs) > before {
+		return
+	}
+	if err == nil {
+		err = jobs.Validate(job)
+	}
+	if err != nil {
+		d.refuseDeclared(entry, err)
+		return
+	}
+	entry.declared = job
+}
+
+// isBroken says that the entry was to declare a job, and that it was said why it does
+// not.
+func (j *fileJob) isBroken() bool {
+	return j.declared == nil && slices.ContainsFunc(kinds(), func(k kind) bool { return j.nodes[k.name] != nil })
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range kinds() {
+		names = append(names, k.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// refuseDeclared notes what is wrong with a declared job, each thing at its place.
+func (d *document) refuseDeclared(entry *fileJob, err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join's own, at the top
+		for _, one := range joined.Unwrap() {
+			d.refuseDeclared(entry, one)
+		}
+		return
+	}
+	field, position := "name", 0
+	if part, ok := errors.AsType[*jobs.FieldError](err); ok {
+		field, position = part.Field, part.Position
+	} else if parameter, ok := errors.AsType[*jobs.ParameterError](err); ok {
+		field = "parameters." + parameter.Parameter
+	} else if errors.Is(err, jobs.ErrInvalidSchedule) {
+		field = "schedule"
+	}
+	if !strings.HasPrefix(err.Error(), "job ") {
+		err = fmt.Errorf("job %q: %w", entry.config.Name, err)
+	}
+	d.refuse(entry.place(field, position), err)
+}
+
+// declareParameters makes declarations of the values that an entry gives, but for those
+// that its kind has in any case.
+func (d *document) declareParameters(entry *fileJob, k kind) []jobs.Parameter {
+	var list []jobs.Parameter
+	set := make(map[string]any)
+	for _, e := range entry.parameters {
+		if slices.Contains(k.set, e.name) {
+			set[e.name] = entry.config.Parameters[e.name]
+			continue
+		}
+		// What a run is told is left out where it is the file's: a replica that has another
+		// file then takes its own, which fits what else is in it.
+		p := jobs.Parameter{Name: e.name, OmitDefault: true}
+		if resolve(e.value).Kind == yaml.MappingNode {
+			d.explicit(entry, e, &p)
+		} else {
+			p.Default = entry.config.Parameters[e.name]
+			if p.Type = typeOf(p.Default); p.Type == "" {
+				d.refusef(e.value, "parameters.%s: is %s, must be a number, true or false, a string, a duration, or a list of strings", e.name, describe(resolve(e.value)))
+			}
+		}
+		list = append(list, p)
+	}
+	entry.config.Parameters = set
+	return list
+}
+
+// explicit reads a parameter that says more than its value.
+func (d *document) explicit(entry *fileJob, e entry, p *jobs.Parameter) {
+	what := "parameters." + e.name
+	for _, part := range d.mapping(e.value, what, []string{"default", "type", "description", "minimum", "maximum", "enum"}) {
+		var err error
+		switch part.name {
+		case "default":
+			p.Default, err = decodeAny(part.value)
+			if p.Type == "" {
+				p.Type = typeOf(p.Default)
+			}
+		case "type":
+			err = decodeScalar(part.value, (*string)(&p.Type), parameterTypes(), "the one of its default")
+		case "description":
+			err = decodeScalar(part.value, &p.Description, nil, "none")
+		case "minimum", "maximum":
+			var bound float64
+			if err = part.value.Decode(&bound); err != nil {
+				err = fmt.Errorf("must be a number, not %s", describe(resolve(part.value)))
+			}
+			if part.name == "minimum" {
+				p.Minimum = &bound
+			} else {
+				p.Maximum = &bound
+			}
+		case "enum":
+			p.Enum, _ = d.names(part.value, what+".enum")
+		}
+		if err != nil {
+			d.refusef(part.value, "%s.%s: %w", what, part.name, err)
+		}
+	}
+	if p.Default == nil {
+		d.refusef(e.value, "%s: has no default; a parameter always has a value", what)
+	}
+}
+
+func parameterTypes() []string {
+	return []string{
+		string(jobs.TypeInteger), string(jobs.TypeNumber), string(jobs.TypeBoolean), string(jobs.TypeString), string(jobs.TypeStrings), string(jobs.TypeDuration),
+	}
+}
+
+// typeOf is the type that a value declares; empty if there is none for it. A string is a
+// duration if it reads as one.
+func typeOf(value any) jobs.ParameterType {
+	switch value := value.(type) {
+	case int, int64, uint64:
+		return jobs.TypeInteger
+	case float64:
+		return jobs.TypeNumber
+	case bool:
+		return jobs.TypeBoolean
+	case string:
+		if _, err := time.ParseDuration(value); err == nil && strings.ContainsFunc(value, isUnit) {
+			return jobs.TypeDuration
+		}
+		return jobs.TypeString
+	case []any:
+		return jobs.TypeStrings // what else it holds, is refused with the value
+	}
+	return ""
+}
+
+// isUnit tells "90s" from "0".
+func isUnit(r rune) bool { return r >= 'a' && r <= 'z' }
+
+// setting is a key of a kind's mapping.
+type setting struct {
+	name string
+	// target points to its place, whose type is the setting's type.
+	target any
+	// otherwise is what leaving it out means, for people.
+	otherwise string
+}
+
+// section reads the mapping of a kind.
+func (d *document) section(entry *fileJob, node *yaml.Node, what string, settings ...setting) {
+	known := make([]string, 0, len(settings))
+	for _, s := range settings {
+		known = append(known, s.name)
+	}
+	for _, e := range d.mapping(node, what, known) {
+		name := what + "." + e.name
+		entry.mark(d, name, e.value)
+		s := settings[slices.Index(known, e.name)]
+		switch target := s.target.(type) {
+		case *[]string:
+			*target, _ = d.names(e.value, name)
+		case *map[string]string:
+			*target = d.texts(entry, e.value, name)
+		case **yaml.Node:
+			*target = e.value
+		default:
+			if err := decodeScalar(e.value, target, nil, s.otherwise); err != nil {
+				d.refusef(e.value, "%s: %w", name, err)
+			}
+		}
+	}
+}
+
+// texts reads a mapping of strings.
+func (d *document) texts(entry *fileJob, node *yaml.Node, what string) map[string]string {
+	texts := make(map[string]string)
+	for _, e := range d.mapping(node, what, nil) {
+		entry.mark(d, what+"."+e.name, e.value)
+		value := resolve(e.value)
+		if value.Kind != yaml.ScalarNode || value.Tag != "!!str" {
+			d.refusef(e.value, "%s.%s: must be a string, not %s%s", what, e.name, describe(value), quoteHint(value))
+			continue
+		}
+		texts[e.name] = value.Value
+	}
+	return texts
+}
+
+// makeSQL reads a statement, a list of them, or a mapping with more.
+func makeSQL(d *document, node *yaml.Node, entry *fileJob, definition jobs.Definition) (jobs.Job, error) {
+	c := declared.SQLConfig{Definition: definition}
+	list := node
+	if resolve(node).Kind == yaml.MappingNode {
+		check := true
+		list = nil
+		d.section(entry, node, "sql", setting{"statements", &list, ""}, setting{"check", &check, "true"})
+		if c.Unchecked = !check; list == nil {
+			d.refusef(node, "sql: has no statements; give a list of them")
+			return nil, nil
+		}
+	}
+	items := []*yaml.Node{list}
+	if resolve(list).Kind != yaml.ScalarNode {
+		items = d.sequence(list, "sql")
+	}
+	for i, item := range items {
+		s := declared.Statement{}
+		text := item
+		if resolve(item).Kind == yaml.MappingNode {
+			text = nil
+			d.section(entry, item, fmt.Sprintf("sql.statement_%d", i+1), setting{"name", &s.Name, "statement_1 and so on"}, setting{"statement", &text, ""})
+			if text == nil {
+				d.refusef(item, "sql: the statement has no text; give it as: statement: DELETE ...")
+				continue
+			}
+		}
+		if s.Name == "" {
+			s.Name = fmt.Sprintf("statement_%d", i+1)
+		}
+		if err := decodeScalar(text, &s.Text, nil, ""); err != nil {
+			d.refusef(text, "sql.%s: %w", s.Name, err)
+			continue
+		}
+		entry.mark(d, "sql."+s.Name, text)
+		c.Statements = append(c.Statements, s)
+	}
+	return declared.SQL(c)
+}
