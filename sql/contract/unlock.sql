@@ -1,0 +1,2 @@
+-- Releases those that would outlive the transaction.
+SELECT pg_advisory_unlock_all()
