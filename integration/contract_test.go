@@ -12,7 +12,6 @@ import (
 // Our own jobs stand what every job must.
 func TestContractOfTheBuiltInJobs(t *testing.T) {
 	t.Parallel()
-	ended := schedulertest.Options{}
 	for _, test := range []struct {
 		job     jobs.Job
 		options schedulertest.ContractOptions
@@ -23,12 +22,14 @@ func TestContractOfTheBuiltInJobs(t *testing.T) {
 			"public.logs", "public.mcp_tool_executions", "public.oauth_auth_codes", "public.oauth_refresh_tokens",
 			"public.oauth_state_bindings", "public.oauth_jti_revocations", "public.id_jag_replay",
 		}}},
-		{job: small(t, cleanup.JobRuns(), 40), options: schedulertest.ContractOptions{Options: ended, Tables: []string{"scheduler.job_runs"}}},
+		{job: small(t, cleanup.JobRuns(), 40), options: schedulertest.ContractOptions{Tables: []string{"scheduler.job_runs"}}},
 	} {
 		t.Run(test.job.Definition().Name, func(t *testing.T) {
 			t.Parallel()
 			db := testdb.New(t, platformSeeded)
 			exec1(t, db, oldRuns)
+			// Where their tokens go, codes that stay are changed by the foreign key, and not counted.
+			exec1(t, db, "UPDATE oauth_auth_codes SET refresh_token_id = NULL WHERE code LIKE 'kept-%'")
 			schedulertest.Contract(t, db.Pool(t), test.job, test.options)
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/sql"
 )
 
 // ContractOptions say with what a job is put through the contract, and where it is
@@ -113,6 +114,9 @@ func (c check) run(t testing.TB, db DB, job jobs.Job, options ContractOptions) {
 	}
 	options.Options = options.withDefaults()
 	options.StopWithin = cmp.Or(options.StopWithin, StopWithinDefault)
+	if err := validate(job); err != nil {
+		t.Fatal(err)
+	}
 	c.fn(t, &contract{db: db, job: job, options: options})
 }
 
@@ -131,12 +135,17 @@ func (c *contract) isBatchJob() bool {
 // inTest runs fn in a transaction that is rolled back, with the rows of the test.
 func (c *contract) inTest(t testing.TB, fn func(ctx context.Context, s *session)) {
 	t.Helper()
-	if err := validate(c.job); err != nil {
-		t.Fatal(err)
-	}
 	inTest(t, c.db, func(ctx context.Context, s *session) {
 		t.Helper()
 		setUp(ctx, t, s, c.options.Options)
+		if c.options.Now.IsZero() {
+			// All attempts at the same time, as if one had ended in no time.
+			now, err := sql.Contract{}.Now(ctx, s.outer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.options.Now = now
+		}
 		fn(ctx, s)
 	})
 }

@@ -39,6 +39,10 @@ type session struct {
 	hookFunc func(ctx context.Context) error
 	// runs counts the transactions of the run that were begun.
 	runs int
+	// countFunc, if not nil, reads how many rows were written in the session so far;
+	// besideWrites is how many of them by transactions of run.Beginner.
+	countFunc    func(ctx context.Context, db pgx.Tx) (int64, error)
+	besideWrites int64
 	// problems is what the job has done with transactions that it must not do.
 	problems []string
 }
@@ -64,6 +68,10 @@ type tx struct {
 	kind  kind
 	inRun bool
 	ended atomic.Bool
+	// isBeside: it, or the one that it is in, was begun with run.Beginner; it has written
+	// so many rows.
+	isBeside bool
+	writes   int64
 }
 
 var _ pgx.Tx = (*tx)(nil)
@@ -76,7 +84,7 @@ func (s *session) begin(ctx context.Context, kind kind, inRun bool) (*tx, error)
 
 func (s *session) beginLocked(ctx context.Context, kind kind, inRun bool) (*tx, error) {
 	s.count++
-	t := &tx{s: s, name: "schedulertest_" + strconv.Itoa(s.count), kind: kind, inRun: inRun}
+	t := &tx{s: s, name: "schedulertest_" + strconv.Itoa(s.count), kind: kind, inRun: inRun, isBeside: kind == kindBeside}
 	if _, err := s.outer.Exec(ctx, "SAVEPOINT "+t.name); err != nil {
 		return nil, fmt.Errorf("begin a transaction of the test: %w", err)
 	}
@@ -114,6 +122,9 @@ func (s *session) end(ctx context.Context, t *tx, commit bool) error {
 		// As a server does with the commit of a transaction that has failed.
 		_, rollbackErr := s.outer.Exec(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT "+t.name)
 		err = errors.Join(fmt.Errorf("commit: %w", err), rollbackErr)
+	}
+	if !commit || err != nil {
+		s.besideWrites -= t.writes
 	}
 	t.ended.Store(true)
 	s.open = slices.Delete(s.open, at, at+1)
@@ -181,6 +192,25 @@ func (t *tx) use(ctx context.Context) error {
 	return nil
 }
 
+// counted counts what a statement of a transaction of run.Beginner writes, if somebody
+// wants to know. The session is locked.
+func (t *tx) counted(ctx context.Context) (done func()) {
+	if !t.isBeside || t.s.countFunc == nil {
+		return func() {}
+	}
+	before, err := t.s.countFunc(ctx, t.s.outer)
+	if err != nil {
+		return func() {} // the statement fails, too
+	}
+	return func() {
+		// After a failure nothing can be asked, and nothing was written.
+		if after, err := t.s.countFunc(ctx, t.s.outer); err == nil {
+			t.writes += after - before
+			t.s.besideWrites += after - before
+		}
+	}
+}
+
 // Begin opens a transaction in this one.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
 	if t.ended.Load() {
@@ -190,6 +220,7 @@ func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
 	if err != nil {
 		return nil, err
 	}
+	nested.isBeside = t.isBeside
 	return nested, nil
 }
 
@@ -228,6 +259,7 @@ func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.Com
 	}
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
+	defer t.counted(ctx)()
 	return t.s.outer.Exec(ctx, sql, arguments...)
 }
 
@@ -238,6 +270,7 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 	}
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
+	defer t.counted(ctx)()
 	rows, err := t.s.outer.Query(ctx, sql, args...)
 	if err != nil {
 		return &bufferedRows{err: err, closed: true}, err
@@ -258,7 +291,11 @@ func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 		return failedBatch{err}
 	}
 	t.s.mu.Lock()
-	return &batchResults{BatchResults: t.s.outer.SendBatch(ctx, b), unlock: sync.OnceFunc(t.s.mu.Unlock)}
+	count := t.counted(ctx)
+	return &batchResults{BatchResults: t.s.outer.SendBatch(ctx, b), done: sync.OnceFunc(func() {
+		count()
+		t.s.mu.Unlock()
+	})}
 }
 
 // CopyFrom copies rows into a table.
@@ -268,6 +305,7 @@ func (t *tx) CopyFrom(ctx context.Context, tableName pgx.Identifier, columnNames
 	}
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
+	defer t.counted(ctx)()
 	return t.s.outer.CopyFrom(ctx, tableName, columnNames, rowSrc)
 }
 
@@ -291,11 +329,11 @@ func (t *tx) Conn() *pgx.Conn { return t.s.outer.Conn() }
 type batchResults struct {
 	pgx.BatchResults
 
-	unlock func()
+	done func()
 }
 
 func (r *batchResults) Close() error {
-	defer r.unlock()
+	defer r.done()
 	return r.BatchResults.Close()
 }
 

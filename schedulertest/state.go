@@ -28,7 +28,7 @@ func readState(ctx context.Context, db sql.Querier, options ContractOptions) (st
 		return s, err
 	}
 	for _, table := range tables {
-		if slices.Contains(options.IgnoreTables, table.Name) || slices.Contains(options.IgnoreTables, table.Root) {
+		if options.ignores(table) {
 			continue
 		}
 		if s.content[table.Name], err = (sql.Contract{}).Content(ctx, db, table.Name, options.IgnoreColumns); err != nil {
@@ -44,6 +44,22 @@ func readState(ctx context.Context, db sql.Querier, options ContractOptions) (st
 		}
 	}
 	return s, nil
+}
+
+// countWrites is how many rows were written in the session to the tables that matter.
+func (c *contract) countWrites(ctx context.Context, db pgx.Tx) (int64, error) {
+	tables, err := sql.Contract{}.Tables(ctx, db, c.options.Schema, c.options.Tables)
+	var writes int64
+	for _, table := range tables {
+		if !c.options.ignores(table) {
+			writes += table.Writes
+		}
+	}
+	return writes, err
+}
+
+func (o ContractOptions) ignores(table sql.ContractTable) bool {
+	return slices.Contains(o.IgnoreTables, table.Name) || slices.Contains(o.IgnoreTables, table.Root)
 }
 
 // differences says in which tables two states differ.
