@@ -216,9 +216,13 @@ func (c *Client) Explain(ctx context.Context, job *retention.Job, given map[stri
 
 // Job reads one job. The error wraps jobs.ErrUnknownJob if there is none.
 func (c *Client) Job(ctx context.Context, name string) (Job, error) {
-	list, err := c.statements.ListJobs(ctx, c.pool, name)
+	return findJob(ctx, c.pool, c.statements, name, c.translate)
+}
+
+func findJob(ctx context.Context, db sql.Querier, statements *sql.Statements, name string, translate func(error) error) (Job, error) {
+	list, err := statements.ListJobs(ctx, db, name)
 	if err != nil {
-		return Job{}, c.translate(err)
+		return Job{}, translate(err)
 	}
 	if name == "" || len(list) == 0 {
 		return Job{}, fmt.Errorf("job %q: %w; list them with: scheduler jobs", name, jobs.ErrUnknownJob)
@@ -354,10 +358,15 @@ func (c *Client) Wait(ctx context.Context, id int64, seen func(Run)) (Run, error
 }
 
 // translate gives the errors of our functions their sentinels.
-func (c *Client) translate(err error) error { return translate(c.pool.Config().ConnConfig.User, err) }
+func (c *Client) translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	return translate(c.pool.Config().ConnConfig.User, err)
+}
 
 // translate gives the errors of our functions their sentinels. The server's
-// message names the thing, its hint the fix.
+// message names the thing, its hint the fix. An empty role is not known.
 func translate(user string, err error) error {
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {

@@ -27,7 +27,9 @@ type Querier = sql.Querier
 // Each method is one statement, in the caller's transaction if the repository was made
 // with one. It is as safe for concurrent use as what it was made with.
 type Repository struct {
-	Images Images
+	Jobs      Jobs
+	Analytics Analytics
+	Images    Images
 }
 
 // NewRepository makes a repository. It asks the database nothing. An empty schema means
@@ -41,8 +43,19 @@ func NewRepository(db Querier, schema string) (*Repository, error) {
 		return nil, err
 	}
 	statements := sql.For(schema)
-	return &Repository{Images: Images{db: db, statements: statements}}, nil
+	return repositoryOf(db, statements), nil
 }
+
+func repositoryOf(db Querier, statements *sql.Statements) *Repository {
+	return &Repository{
+		Jobs:      Jobs{db: db, statements: statements},
+		Analytics: Analytics{db: db, statements: statements},
+		Images:    Images{db: db, statements: statements},
+	}
+}
+
+// Repository is the platform's data by the client's connections.
+func (c *Client) Repository() *Repository { return repositoryOf(c.pool, c.statements) }
 
 var (
 	// ErrTableAbsent: the database has no such table; see [TableError].

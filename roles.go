@@ -96,6 +96,9 @@ type privilegeError struct {
 }
 
 func (e *privilegeError) Error() string {
+	if e.role == "" {
+		return e.message + "; " + privilegeFix
+	}
 	return fmt.Sprintf("role %q: %s; %s", e.role, e.message, privilegeFix)
 }
 

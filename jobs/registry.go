@@ -100,8 +100,8 @@ func Validate(job Job) error {
 	if d.Name == "" {
 		return fmt.Errorf("%w: empty name (%T)", ErrInvalidJob, job)
 	}
-	if !nameRE.MatchString(d.Name) {
-		return fmt.Errorf("job %q: %w: a name is lower-case letters, digits and underscores, starts with a letter and has at most 100 characters", d.Name, ErrInvalidJob)
+	if err := CheckName(d.Name); err != nil {
+		return err
 	}
 	_, isTx := job.(TxJob)
 	_, isBatch := job.(BatchJob)
@@ -135,6 +135,14 @@ func validatePolicies(d Definition) error {
 	}
 	if d.CatchUpMaxAge < 0 {
 		return fmt.Errorf("job %q: %w: CatchUpMaxAge cannot be negative", d.Name, ErrInvalidJob)
+	}
+	return nil
+}
+
+// CheckName says whether a job can have a name. The error wraps [ErrInvalidJob].
+func CheckName(name string) error {
+	if !nameRE.MatchString(name) {
+		return fmt.Errorf("job %q: %w: a name is lower-case letters, digits and underscores, starts with a letter and has at most 100 characters", name, ErrInvalidJob)
 	}
 	return nil
 }

@@ -313,3 +313,12 @@ func nullable(text string) *string {
 	}
 	return &text
 }
+
+// AnnounceJob makes a job that no leader has declared, and says whether there was none.
+func (s *Statements) AnnounceJob(ctx context.Context, db Querier, jobName, schedule string) (bool, error) {
+	tag, err := db.Exec(ctx, s.Text("announce_job"), pgx.NamedArgs{"job_name": jobName, "schedule": schedule})
+	if err != nil {
+		return false, fmt.Errorf("announce the job: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}

@@ -181,3 +181,10 @@ SET next_run = a.next_run, last_tick = coalesce(a.last_tick, d.last_tick), enque
 FROM unnest(@job_names::text[], @next_runs::timestamptz[], @last_ticks::timestamptz[], @enqueued::bigint[], @problems::text[])
      AS a (job_name, next_run, last_tick, enqueued, problem)
 WHERE d.job_name = a.job_name
+
+-- name: announce_job
+-- A job that no leader has declared: it is not registered, so nothing is enqueued for it.
+-- The declaration that brings it replaces all but what operators set.
+INSERT INTO scheduler.job_definitions (job_name, schedule, schedule_override, timeout, max_attempts, registered)
+VALUES (@job_name, @schedule, @schedule, interval '1 hour', 1, false)
+ON CONFLICT (job_name) DO NOTHING
