@@ -85,9 +85,9 @@ func (a Analytics) Available(ctx context.Context) (bool, error) {
 // CategoriesQuery says which evaluations [Analytics.Categories] counts.
 type CategoriesQuery struct {
 	Period Period
-	// Zone is the IANA name of the time zone whose days are meant, such as Europe/Berlin;
+	// TimeZone is the IANA name of the time zone whose days are meant, such as Europe/Berlin;
 	// empty means UTC.
-	Zone string
+	TimeZone string
 	// Limit is how many rows there are at most, of a category and a day each; zero means
 	// 1000.
 	Limit int
@@ -104,7 +104,7 @@ func (a Analytics) Categories(ctx context.Context, query CategoriesQuery) ([]Cat
 	if err != nil {
 		return nil, err
 	}
-	zone := cmp.Or(query.Zone, "UTC")
+	zone := cmp.Or(query.TimeZone, "UTC")
 	if _, err := cron.LoadLocation(zone); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBadArgument, err)
 	}

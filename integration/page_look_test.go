@@ -107,7 +107,8 @@ func (p *tab) tabThrough() {
 			if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) window.unseen.push(event.target.outerHTML.slice(0, 150));
 		});
 		document.activeElement.blur();
-		window.stops.length`
+		// A date has a stop for each of its parts, and one for its calendar.
+		window.stops.length + 3 * document.querySelectorAll("input[type=date]").length`
 	stops := look[int](p, prepare)
 	require.Greater(p, stops, 5)
 	p.do(slices.Repeat([]chromedp.Action[chromedp.Void]{chromedp.KeyEvent(kb.Tab)}, stops)...)

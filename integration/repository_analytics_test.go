@@ -73,7 +73,7 @@ func TestAnalyticsCategories(t *testing.T) {
 	_, err = json.Marshal(list)
 	require.NoError(t, err)
 
-	list, err = analytics.Categories(t.Context(), scheduler.CategoriesQuery{Period: march, Zone: "Europe/Berlin"})
+	list, err = analytics.Categories(t.Context(), scheduler.CategoriesQuery{Period: march, TimeZone: "Europe/Berlin"})
 	require.NoError(t, err)
 	require.Equal(t, []scheduler.CategoryDay{
 		{Category: "café ☕", Day: "2026-03-30", Conversations: 1},
@@ -85,7 +85,7 @@ func TestAnalyticsCategories(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	for _, zone := range []string{"Local", "Nowhere/Else", "UTC+3", "'; --"} {
-		_, err := analytics.Categories(t.Context(), scheduler.CategoriesQuery{Zone: zone})
+		_, err := analytics.Categories(t.Context(), scheduler.CategoriesQuery{TimeZone: zone})
 		require.ErrorIs(t, err, scheduler.ErrBadArgument, zone)
 	}
 }

@@ -71,6 +71,8 @@ func refusalOf(err error) *refusal {
 		return &refusal{http.StatusNotFound, "run_not_found", err.Error()}
 	case errors.Is(err, scheduler.ErrBackfillNotFound):
 		return &refusal{http.StatusNotFound, "backfill_not_found", err.Error()}
+	case errors.Is(err, scheduler.ErrTableAbsent), errors.Is(err, scheduler.ErrColumnAbsent):
+		return &refusal{http.StatusNotFound, "table_absent", err.Error()}
 	case errors.Is(err, jobs.ErrInvalidParameter):
 		return &refusal{http.StatusBadRequest, "invalid_parameter", err.Error()}
 	case errors.Is(err, jobs.ErrInvalidSchedule):

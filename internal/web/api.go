@@ -29,7 +29,7 @@ type route struct {
 	// for none.
 	query []queryParameter
 	body  any
-	// slow: the call looks at the jobs' own tables.
+	// slow: the call looks at the application's tables.
 	slow bool
 	call func(ctx context.Context, c *call) (any, error)
 }
@@ -73,6 +73,17 @@ func routes() []route {
 		{method: "GET", path: "/backfills", summary: "The newest 50 backfills.", call: func(ctx context.Context, c *call) (any, error) { return listed(c.client.Backfills(ctx)) }},
 		{method: "GET", path: "/backfills/{id}", summary: "A backfill.", call: func(ctx context.Context, c *call) (any, error) { return byID(ctx, c, c.client.Backfill) }},
 		{method: "GET", path: "/rollouts", summary: "What jobs in rollout would have changed so far.", call: func(ctx context.Context, c *call) (any, error) { return listed(c.client.Rollouts(ctx, "")) }},
+		{method: "GET", path: "/analytics/categories", summary: "The conversations of each category and day, newest day first, with their scores." + evaluated, query: append(periodQuery(),
+			queryParameter{"limit", "at most so many, 1 to 10000; default 1000"}), slow: true, call: getCategories},
+		{method: "GET", path: "/analytics/low", summary: "The conversations below a score, lowest first." + evaluated, query: append(periodQuery(),
+			queryParameter{"below", "the score that is not reached, more than 0 and at most 1; default 0.5"}, limitQuery), slow: true, call: getLowScores},
+		{method: "GET", path: "/analytics/issues", summary: "The issues that most conversations had." + evaluated, query: append(periodQuery(),
+			queryParameter{"limit", "at most so many, 1 to 1000; default 20"}), slow: true, call: getIssues},
+		{method: "GET", path: "/analytics/goals", summary: "How many conversations have achieved their goal, by how sure that is." + evaluated, query: periodQuery(), slow: true, call: getGoals},
+		{method: "GET", path: "/analytics/evaluations", summary: "Evaluations, newest first." + evaluated, query: append(periodQuery(),
+			queryParameter{"category", "only those of this category"}, queryParameter{"after", "analyzed_at and id of the last one of the page before, with a comma between"}, limitQuery), slow: true, call: getEvaluations},
+		{method: "GET", path: "/analytics/distribution", summary: "The conversations by their scores." + evaluated, query: periodQuery(), slow: true, call: getDistribution},
+		{method: "GET", path: "/images/pending", summary: "The content whose images are to be optimized, newest first. 404, table_absent, where the database has no content.", query: []queryParameter{limitQuery}, slow: true, call: getPendingImages},
 		{method: "GET", path: "/version", summary: "The replica's version.", call: func(_ context.Context, c *call) (any, error) {
 			return map[string]string{"version": c.server.config.Version}, nil
 		}},
@@ -268,16 +279,21 @@ func getExplanation(ctx context.Context, c *call) (any, error) {
 	return c.server.explain(ctx, c.client, job, given)
 }
 
-// explain looks at a job's tables; one at a time, so that a table that somebody has locked
-// leaves a connection to the others.
+// explain looks at a job's tables.
 func (s *Server) explain(ctx context.Context, client *scheduler.Client, job *retention.Job, given map[string]any) ([]retention.Explanation, error) {
+	return lookingAt(ctx, s, func() ([]retention.Explanation, error) { return client.Explain(ctx, job, given) })
+}
+
+// lookingAt reads something of the application's tables; one at a time, so that a table
+// that somebody has locked leaves a connection to the others.
+func lookingAt[T any](ctx context.Context, s *Server, read func() (T, error)) (value T, err error) {
 	select {
-	case s.explaining <- struct{}{}:
-		defer func() { <-s.explaining }()
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return value, ctx.Err()
 	}
-	return client.Explain(ctx, job, given)
+	return read()
 }
 
 // explainable is a job of this program that can explain itself.

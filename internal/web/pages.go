@@ -28,12 +28,17 @@ var templates = template.Must(template.New("").Funcs(functions()).ParseFS(files,
 type page struct {
 	Title, Section, Version string
 	ReadOnly, River         bool
+	// Analytics: there are evaluations to show.
+	Analytics bool
 	// Live is the address of the page's changes; empty for none.
 	Live string
 }
 
-func (s *Server) page(title, section, live string) page {
-	return page{Title: title, Section: section, Version: s.config.Version, ReadOnly: s.config.ReadOnly, River: s.config.RiverFunc != nil, Live: live}
+func (s *Server) page(ctx context.Context, title, section, live string) page {
+	return page{
+		Title: title, Section: section, Version: s.config.Version, ReadOnly: s.config.ReadOnly, River: s.config.RiverFunc != nil, Live: live,
+		Analytics: s.hasAnalytics(ctx),
+	}
 }
 
 // addPages adds the pages and what their forms send.
@@ -49,6 +54,7 @@ func (s *Server) addPages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /runs", s.html(s.runsPage))
 	mux.HandleFunc("GET /runs/{id}", s.html(s.runPage))
 	mux.HandleFunc("GET /agenda", s.html(s.agendaPage))
+	mux.HandleFunc("GET /analytics", s.html(s.analyticsPage))
 	mux.HandleFunc("GET /live/overview", s.live(s.overviewParts, func(r *http.Request) map[string]uint64 { return s.overview.shown(r.URL.Query().Get("shown")) }))
 	mux.HandleFunc("GET /live/jobs/{name}", s.live(s.jobParts, shownBy))
 	mux.HandleFunc("GET /live/runs/{id}", s.live(s.runParts, shownBy))
@@ -124,7 +130,7 @@ func (s *Server) overviewPage(ctx context.Context, c *call) (string, any, error)
 	}
 	query := strings.TrimSpace(c.r.URL.Query().Get("q"))
 	data := overviewData{
-		page: s.page("Overview", "overview", fmt.Sprintf("/live/overview?shown=%d", snapshot.serial)), Query: query, Known: len(snapshot.rows) > 0,
+		page: s.page(ctx, "Overview", "overview", fmt.Sprintf("/live/overview?shown=%d", snapshot.serial)), Query: query, Known: len(snapshot.rows) > 0,
 		Fleet: snapshot.parts[0].html, Working: snapshot.parts[1].html, Trouble: snapshot.parts[2].html,
 	}
 	for i, part := range snapshot.parts[3:] {
@@ -202,7 +208,7 @@ func (s *Server) readJob(ctx context.Context, c *call) (data jobData, job schedu
 		return data, job, now, err
 	}
 	data = jobData{
-		page: s.page(name, "job", "/live/jobs/"+url.PathEscape(name)), Job: newJobView(job, state), DayRows: days,
+		page: s.page(ctx, name, "job", "/live/jobs/"+url.PathEscape(name)), Job: newJobView(job, state), DayRows: days,
 		DaysWide: dayChart(days, now), Incidents: incidentViews(incidents),
 	}
 	if len(histories) > 0 {
@@ -228,7 +234,7 @@ func (s *Server) explainPage(ctx context.Context, c *call) (string, any, error) 
 		page
 		Name         string
 		Explanations []retention.Explanation
-	}{s.page("What "+c.name()+" would do", "job", ""), c.name(), explanations}, err
+	}{s.page(ctx, "What "+c.name()+" would do", "job", ""), c.name(), explanations}, err
 }
 
 const (
@@ -255,7 +261,7 @@ func (s *Server) runsPage(ctx context.Context, c *call) (string, any, error) {
 		Statuses []string
 		Runs     []runView
 		Older    string
-	}{page: s.page("Runs", "runs", ""), Filter: filter, Runs: runViews(runs)}
+	}{page: s.page(ctx, "Runs", "runs", ""), Filter: filter, Runs: runViews(runs)}
 	for _, status := range jobs.Statuses() {
 		data.Statuses = append(data.Statuses, string(status))
 	}
@@ -297,7 +303,7 @@ func (s *Server) readRun(ctx context.Context, c *call) (runData, error) {
 	if err != nil {
 		return runData{}, err
 	}
-	data := runData{page: s.page(fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", ""), Run: newRunView(run)}
+	data := runData{page: s.page(ctx, fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", ""), Run: newRunView(run)}
 	data.Run.Log = logViews(log)
 	if s.config.RiverFunc != nil && run.RiverJobID != nil {
 		data.Run.RiverURL = fmt.Sprintf("%s/jobs/%d", riverPath, *run.RiverJobID)
@@ -314,7 +320,7 @@ func (s *Server) agendaPage(ctx context.Context, c *call) (string, any, error) {
 	return "agenda.html", struct {
 		page
 		Entries []scheduler.AgendaEntry
-	}{s.page("Agenda", "agenda", ""), entries}, err
+	}{s.page(ctx, "Agenda", "agenda", ""), entries}, err
 }
 
 // forms are what the pages' forms do; each says where to go afterwards.

@@ -20,7 +20,7 @@ What ` + "`scheduler serve --listen ADDRESS`" + ` serves. Who may do what is in 
 | /healthz | 200: the process serves requests | always |
 | /readyz | 200: the database can be reached, the schema fits, a replica leads, and no tick is overdue by more than 15 s; else 503. Either way JSON that says which | always |
 | /metrics | Prometheus' text format; see [metrics](metrics.md) | always |
-| / | the overview, and from there jobs, runs and the agenda | reading, on loopback |
+| / | the overview, and from there jobs, runs, the agenda and, where the database has evaluations, analytics | reading, on loopback |
 | /river/ | River UI | reading, on loopback |
 | /api/v1 | the JSON API below | reading, on loopback |
 
@@ -35,7 +35,7 @@ listed is refused. An error is ` + "`" + `{"error": {"code": "...", "message": "
 | 400 | bad_request, bad_argument, invalid_parameter, invalid_schedule |
 | 401 | unauthorized |
 | 403 | no_credentials_configured, not_at_the_machine, cross_site, read_only, permission_denied |
-| 404 | not_found, unknown_job, run_not_found, backfill_not_found |
+| 404 | not_found, unknown_job, run_not_found, backfill_not_found, table_absent |
 | 409 | not_runnable |
 | 413 | too_large |
 | 503 | unavailable, schema, timeout, too_many |

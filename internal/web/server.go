@@ -24,7 +24,7 @@ const (
 
 	// requestTimeout bounds what a request asks of the database.
 	requestTimeout = 10 * time.Second
-	// explainTimeout is for what looks at a job's tables.
+	// explainTimeout is for what looks at the application's tables.
 	explainTimeout = 30 * time.Second
 
 	// bodyMax is the longest body, in bytes: parameters are short.
@@ -52,8 +52,10 @@ type Server struct {
 	ready    *shared[readiness]
 	overview *overview
 	handler  http.Handler
-	// explaining holds a token for the one that looks at a job's tables.
-	explaining chan struct{}
+	// looking holds a token for the one that looks at the application's tables.
+	looking chan struct{}
+	// analytics is whether there are evaluations to show.
+	analytics  *shared[bool]
 	jobStreams jobStreams
 	// streams holds a token for each page that is kept up to date.
 	streams chan struct{}
@@ -69,7 +71,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	s := &Server{config: config, access: newAccess(config), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), explaining: make(chan struct{}, 1), ending: make(chan struct{})}
+	s := &Server{config: config, access: newAccess(config), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), looking: make(chan struct{}, 1), analytics: newShared[bool](), ending: make(chan struct{})}
 	s.overview = newOverview(s.source)
 	s.handler = s.routes()
 	return s, nil

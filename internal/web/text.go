@@ -15,7 +15,7 @@ func functions() template.FuncMap {
 	return template.FuncMap{
 		"class": class, "grouped": grouped, "seconds": secondsText, "moment": moment, "counted": counted,
 		"ago": agoText, "percent": percent, "firstLine": firstLine, "compact": compact, "stamp": stamp,
-		"full": fullMoment, "name": breakable,
+		"full": fullMoment, "name": breakable, "score": scoreText,
 	}
 }
 

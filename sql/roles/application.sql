@@ -1,4 +1,4 @@
--- The application's tables that the built-in jobs clean, as this session's search_path
+-- The application's tables that the built-in jobs clean and the pages show, as this session's search_path
 -- finds them; those that are not there are left out. A row is locked before it is deleted,
 -- which takes UPDATE on any one column. Jobs of your own need the like. What else may be:
 -- INSERT on an archive table of your own; ownership of a table whose partitions are
@@ -27,7 +27,10 @@ BEGIN
             ('oauth_refresh_tokens', 'SELECT, UPDATE (expires_at), DELETE'),
             ('oauth_state_bindings', 'SELECT, UPDATE (expires_at), DELETE'),
             ('oauth_jti_revocations', 'SELECT, UPDATE (exp), DELETE'),
-            ('id_jag_replay', 'SELECT, UPDATE (expires_at), DELETE')
+            ('id_jag_replay', 'SELECT, UPDATE (expires_at), DELETE'),
+            -- the page Analytics
+            ('conversation_evaluations', 'SELECT'),
+            ('markdown_content', 'SELECT')
         ) AS n (relation, privileges)
     LOOP
         IF to_regclass(needed.relation) IS NULL THEN

@@ -84,7 +84,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
      several runs could be cancelled
   2  refused, and nothing was changed: flags, arguments, configuration, an unknown
      job, run or backfill, a paused job, a run that has ended, an invalid parameter,
-     schedule or time, a wrong password, a missing privilege, a database that is
+     schedule or time, a wrong password, a missing privilege or table, a database that is
      read-only or behind a pooler, a schema that is missing or old
   3  a replica ended as asked, and other replicas go on with what it was running
   128 and a signal's number: ended at once by a second signal`,
@@ -111,7 +111,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
 		a.jobsCommand(), a.jobCommand(), a.explainCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.logCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.rolloutCommand(), a.backfillCommand(), a.backfillsCommand(),
-		a.leaderCommand(), a.replicasCommand(), a.doctorCommand(), a.nextCommand(), a.rolesCommand(), a.versionCommand(), a.referenceCommand(),
+		a.analyticsCommand(), a.leaderCommand(), a.replicasCommand(), a.doctorCommand(), a.nextCommand(), a.rolesCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	return root
 }

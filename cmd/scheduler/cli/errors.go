@@ -77,6 +77,8 @@ func flagError(err error) error {
 	switch {
 	case flag.Value.Type() == "bool":
 		problem = "must be true or false"
+	case flag.Value.Type() == "float64":
+		problem = "must be a number"
 	case errors.Is(err, strconv.ErrRange):
 		problem = "is far out of range"
 	}
@@ -116,6 +118,7 @@ func isRefused(err error) bool {
 	for _, sentinel := range []error{
 		scheduler.ErrSchema, scheduler.ErrPrivilege, scheduler.ErrStandby, scheduler.ErrPooled, scheduler.ErrUnsupportedServer,
 		scheduler.ErrJobNotRunnable, scheduler.ErrBadArgument, scheduler.ErrRunNotFound, scheduler.ErrBackfillNotFound,
+		scheduler.ErrTableAbsent, scheduler.ErrColumnAbsent,
 		jobs.ErrUnknownJob, jobs.ErrInvalidParameter, jobs.ErrInvalidSchedule,
 		devdb.ErrInUse, devdb.ErrNoPostgres,
 	} {
