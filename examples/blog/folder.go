@@ -87,8 +87,8 @@ func isContent(root *os.Root, name string, entry fs.DirEntry, recursive bool) (b
 	if mode&fs.ModeSymlink != 0 {
 		info, err := root.Stat(name)
 		switch {
-		case err != nil:
-			return markdown, fmt.Errorf("a symbolic link that leads nowhere or out of the folder is not followed: %w", bare(err))
+		case err != nil: // without an ending, it may have been meant for a folder
+			return markdown || recursive && path.Ext(name) == "", fmt.Errorf("a symbolic link that leads nowhere or out of the folder is not followed: %w", bare(err))
 		case info.IsDir():
 			return markdown || recursive, errors.New("a symbolic link to a folder is not followed")
 		}
