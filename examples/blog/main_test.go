@@ -22,11 +22,13 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 const wait = time.Minute
 
 // prepared is a database with the scheduler's schema and the platform's tables.
 var prepared = testdb.Template("prepared", func(ctx context.Context, url string) error {
-	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: discard()}); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	conn, err := pgx.Connect(ctx, url)
