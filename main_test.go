@@ -11,6 +11,7 @@ import (
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
+	"github.com/systempromptio/scheduler/sql/platform"
 )
 
 func TestMain(m *testing.M) { os.Exit(testdb.MainForExamples(m, startExamples)) }
@@ -27,8 +28,21 @@ func startExamples(ctx context.Context, url string) (end func() error, err error
 		return nil, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, "CREATE TABLE invitations (email text, expires_at timestamptz)"); err != nil {
+	if err := platform.Create(ctx, conn); err != nil {
 		return nil, err
+	}
+	for _, statements := range []string{
+		"CREATE TABLE invitations (email text, expires_at timestamptz)",
+		`INSERT INTO markdown_content (id, slug, title, body, author, published_at, image, source_id, version_hash)
+		VALUES ('a1', 'hello', 'Hello', 'Hello.', 'author', '2026-11-01', '/images/hello.png', 'blog', '')`,
+		`INSERT INTO conversation_evaluations (context_id, goal_achieved, goal_achievement_confidence, primary_category,
+		    issues_encountered, overall_score, evaluation_summary, total_turns, conversation_duration_seconds, completion_status, analyzed_at)
+		VALUES ('c1', 'yes', 0.9, 'billing', NULL, 0.95, 'Solved.', 3, 60, 'completed', '2026-11-02 09:00+00'),
+		    ('c2', 'no', 0.8, 'billing', 'the invoice was not found', 0.25, 'Not solved.', 9, 600, 'abandoned', '2026-11-02 10:00+00')`,
+	} {
+		if _, err := conn.Exec(ctx, statements); err != nil {
+			return nil, err
+		}
 	}
 	replica, err := scheduler.New(scheduler.Config{DatabaseURL: url, Logger: logger})
 	if err != nil {
