@@ -69,7 +69,7 @@ func configErrorsOf(job string, err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join's own, at the top
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var list []error
 		for _, one := range joined.Unwrap() {
 			list = append(list, configErrorsOf(job, one)...)

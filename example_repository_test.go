@@ -113,6 +113,11 @@ func ExampleAnalytics() {
 	fmt.Println(scores.Excellent, scores.Good, scores.Fair, scores.Poor, err)
 	newest, err := analytics.Evaluations(ctx, scheduler.EvaluationsQuery{Period: november, Limit: 1})
 	fmt.Println(newest[0].ContextID, err)
+	// The next page, by what a link holds of the last one.
+	place, err := scheduler.ParseEvaluationPlace(scheduler.PlaceOf(newest[0]).String())
+	fmt.Println(err)
+	next, err := analytics.Evaluations(ctx, scheduler.EvaluationsQuery{Period: november, After: place, Limit: 1})
+	fmt.Println(next[0].ContextID, err)
 	// Output:
 	// true <nil>
 	// 2026-11-02 billing 2 0.6 <nil>
@@ -121,6 +126,8 @@ func ExampleAnalytics() {
 	// 2 <nil>
 	// 1 0 0 1 <nil>
 	// c2 <nil>
+	// <nil>
+	// c1 <nil>
 }
 
 // The scheduler's jobs, for a program that only knows their names.

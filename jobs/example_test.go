@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -171,10 +173,15 @@ func ExampleRegistry() {
 
 	_, err = registry.Get("weekly_report")
 	fmt.Println(errors.Is(err, jobs.ErrUnknownJob))
+
+	// All that the imports have registered, and more.
+	more := jobs.DefaultRegistry().Clone()
+	fmt.Println(more.Add(renumber{}))
 	// Output:
 	// true true true
 	// 0
 	// true
+	// <nil>
 }
 
 func ExampleValidate() {
@@ -306,4 +313,35 @@ func ExampleArgs() {
 	// Output:
 	// weekly_report {"run_id":7,"tick":"2026-11-23T07:00:00Z","trigger":"manual","dry_run":true,"timeout":3600000000000} <nil>
 	// 5
+}
+
+// tidy is a job that looks, before its program starts, whether the database has its table.
+// It implements [jobs.Checker].
+type tidy struct{ jobs.TxJob }
+
+var _ jobs.Checker = tidy{}
+
+func (tidy) Check(ctx context.Context, tx pgx.Tx, _ jobs.Parameters) error {
+	var exists bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass('drafts') IS NOT NULL").Scan(&exists); err != nil {
+		return err
+	}
+	if !exists {
+		return &jobs.FieldError{Field: "name", Err: errors.New("there is no table drafts: create it, or disable the job")}
+	}
+	return nil
+}
+
+func ExampleChecker() {
+	job := tidy{jobs.Func(jobs.Definition{Name: "tidy_drafts", Schedule: "@daily"}, nil)}
+	fmt.Println(jobs.Validate(job))
+	// Output: <nil>
+}
+
+func ExampleCheckName() {
+	fmt.Println(jobs.CheckName("tidy_drafts"))
+	fmt.Println(errors.Is(jobs.CheckName("Tidy drafts"), jobs.ErrInvalidJob))
+	// Output:
+	// <nil>
+	// true
 }

@@ -2,14 +2,18 @@
 
 -- name: database_state
 -- Tables that do not exist yet cannot be named in a statement: their state comes
--- from the catalog.
+-- from the catalog. River's table has the column line from its fifth version on; one of
+-- an earlier version is being brought up to date, or was left so.
 SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('default_transaction_read_only')::boolean AS read_only,
        current_database() AS database,
        current_setting('server_version_num')::integer AS server_version,
        to_regnamespace(@schema) IS NOT NULL AS schema_exists,
        to_regclass(@schema || '.schema_migrations') IS NOT NULL AS migrated,
-       to_regclass(@schema || '.river_migration') IS NOT NULL AS river_migrated
+       EXISTS (
+           SELECT FROM pg_attribute
+           WHERE attrelid = to_regclass(@schema || '.river_migration') AND attname = 'line' AND NOT attisdropped
+       ) AS river_migrated
 
 -- name: schema_version
 SELECT version, dirty FROM scheduler.schema_migrations LIMIT 1
