@@ -79,10 +79,10 @@ type TableError struct {
 }
 
 func (e *TableError) Error() string {
-	switch e.reason {
-	case ErrColumnAbsent:
+	switch {
+	case errors.Is(e.reason, ErrColumnAbsent):
 		return fmt.Sprintf("table %q: column %q is absent; the platform's table of another version, or another program's table, has this name", e.Table, e.Column)
-	case ErrPrivilege:
+	case errors.Is(e.reason, ErrPrivilege):
 		return fmt.Sprintf("table %q: %v; its owner has to grant it: GRANT SELECT ON %s TO the role (and UPDATE to record images)", e.Table, ErrPrivilege, e.Table)
 	}
 	return fmt.Sprintf("table %q is absent: no schema of the search_path has it; if the platform has it in another schema, put that into the search_path of the role, or of database_url (options=-csearch_path=...)", e.Table)
