@@ -28,7 +28,8 @@ SELECT scheduler.migrated_version()
 SELECT scheduler.oldest_compatible_version()
 
 -- name: river_version
-SELECT coalesce(max(version), 0)::integer FROM scheduler.river_migration WHERE line = 'main'
+-- The table has no lines before version 5, where somebody may look while it is migrated.
+SELECT coalesce(max(m.version), 0)::integer FROM scheduler.river_migration m WHERE coalesce(to_jsonb(m) ->> 'line', 'main') = 'main'
 
 -- name: try_migration_lock
 -- Asked again until it is granted: a wait in Postgres would hold a snapshot
