@@ -341,6 +341,33 @@ func (c Config) declarations() []periodic.Declaration {
 	return declarations
 }
 
+// RegisteredJob is a job of the registry as a configuration has it: what this program
+// would declare if it led.
+type RegisteredJob struct {
+	JobName     string `json:"job_name"`
+	Schedule    string `json:"schedule"`
+	Timezone    string `json:"timezone"`
+	Enabled     bool   `json:"enabled"`
+	Description string `json:"description"`
+	// Configured: Jobs lists it.
+	Configured bool `json:"configured"`
+}
+
+// RegisteredJobs lists the jobs of the registry by name, whether the configuration lists
+// them or not. It needs no database. The configuration must be one that Validate lets
+// pass.
+func (c Config) RegisteredJobs() []RegisteredJob {
+	c = c.withDefaults()
+	list := make([]RegisteredJob, 0, len(c.Registry.List()))
+	for _, d := range c.declarations() {
+		list = append(list, RegisteredJob{
+			JobName: d.Definition.Name, Schedule: d.Schedule, Timezone: d.TimeZone, Enabled: d.Enabled, Description: d.Definition.Description,
+			Configured: slices.ContainsFunc(c.Jobs, func(j JobConfig) bool { return j.Name == d.Definition.Name }),
+		})
+	}
+	return list
+}
+
 func (c Config) declare(definition jobs.Definition, job JobConfig) periodic.Declaration {
 	return periodic.Declaration{
 		Definition:    definition,
