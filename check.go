@@ -69,17 +69,19 @@ func configErrorsOf(job string, err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var list []error
-		for _, one := range joined.Unwrap() {
-			list = append(list, configErrorsOf(job, one)...)
-		}
-		return list
+	part, ok := errors.AsType[*jobs.FieldError](err)
+	if !ok {
+		return []error{&ConfigError{Job: job, Field: "name", Err: err}}
 	}
-	if part, ok := errors.AsType[*jobs.FieldError](err); ok {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what errors.Join has joined
+	if !ok {
 		return []error{&ConfigError{Job: job, Field: part.Field, Position: part.Position, Err: part.Err}}
 	}
-	return []error{&ConfigError{Job: job, Field: "name", Err: err}}
+	var list []error
+	for _, one := range joined.Unwrap() {
+		list = append(list, configErrorsOf(job, one)...)
+	}
+	return list
 }
 
 // checkJobs checks the jobs before anything is changed. conn is the one of the leader's

@@ -167,3 +167,24 @@ const (
 	// poolIdleTime closes what a burst of runs has opened.
 	poolIdleTime = 30 * time.Second
 )
+
+// connectOwn makes the function that opens connections for jobs that work outside
+// transactions: sessions of their own, and so by the way that the leader takes.
+func (s *Scheduler) connectOwn(source connection.Source) func(ctx context.Context) (*pgx.Conn, error) {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		config, err := source.Config(ctx)
+		if err != nil {
+			return nil, err
+		}
+		config.RuntimeParams["application_name"] = "scheduler job " + s.config.ReplicaID
+		conn, err := connect(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.configureWorker(ctx, conn); err != nil {
+			closeConn(ctx, conn)
+			return nil, err
+		}
+		return conn, nil
+	}
+}

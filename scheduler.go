@@ -97,7 +97,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		return err
 	}
 	work, err := worker.New(worker.Config{
-		Pool: pool.Pool, SharedPool: pool.shared, SettingsRefused: pool.settingsRefused, Statements: s.statements, Registry: s.config.Registry, ReplicaID: s.config.ReplicaID,
+		Pool: pool.Pool, SharedPool: pool.shared, SettingsRefused: pool.settingsRefused, ConnectFunc: s.connectOwn(s.leaderSource()),
+		Statements: s.statements, Registry: s.config.Registry, ReplicaID: s.config.ReplicaID,
 		Presence: elector.Presence(), Watch: watch, MaxWorkers: s.config.MaxWorkers, ShutdownTimeout: s.config.ShutdownTimeout,
 		PollOnly: pool.pollOnly, LogLines: s.config.LogLines, App: s.config.App, Tracer: tracer, Metrics: m, Logger: s.config.Logger,
 	})

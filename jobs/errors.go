@@ -3,6 +3,7 @@ package jobs
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -89,6 +90,33 @@ func Permanent(err error) error {
 func IsPermanent(err error) bool {
 	var permanent *permanentError
 	return errors.As(err, &permanent)
+}
+
+type retryAfterError struct {
+	err  error
+	wait time.Duration
+}
+
+func (e *retryAfterError) Error() string { return e.err.Error() }
+
+func (e *retryAfterError) Unwrap() error { return e.err }
+
+// RetryAfter marks an error that says when it is worth trying again: the next attempt
+// comes after that wait rather than the job's backoff. RetryAfter(nil, wait) is nil.
+func RetryAfter(err error, wait time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &retryAfterError{err: err, wait: max(wait, 0)}
+}
+
+// RetryWait is the wait of an error that was marked with [RetryAfter], or that wraps one.
+func RetryWait(err error) (wait time.Duration, ok bool) {
+	var marked *retryAfterError
+	if !errors.As(err, &marked) {
+		return 0, false
+	}
+	return marked.wait, true
 }
 
 type blockedError struct{ err error }

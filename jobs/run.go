@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -67,6 +68,12 @@ type Run struct {
 		Begin(ctx context.Context) (pgx.Tx, error)
 	}
 
+	// Connector opens connections of the run's own, outside any transaction: see
+	// [Run.Connect]. Nil where there are none.
+	Connector interface {
+		Connect(ctx context.Context) (*pgx.Conn, error)
+	}
+
 	// ProgressFunc receives what Progress is told; nil means nobody listens.
 	ProgressFunc func(ctx context.Context, progress Progress)
 
@@ -89,6 +96,18 @@ type Progress struct {
 	// that it has seen in this attempt and from [Batch.Total]; zero if unknown.
 	Rate        float64 `json:"rows_per_second,omitempty"`
 	SecondsLeft float64 `json:"seconds_left,omitempty"`
+}
+
+// Connect opens a connection of the run's own, for what the database does not do in a
+// transaction. While it is open it holds a lock in the job's name: no other connection of
+// the job, of whatever replica, is in the database meanwhile; one that is there already
+// is waited for some seconds. What is done on it is neither fenced nor part of the
+// record. Whoever opens it closes it.
+func (r *Run) Connect(ctx context.Context) (*pgx.Conn, error) {
+	if r.Connector == nil {
+		return nil, fmt.Errorf("job %q needs a connection of its own, and whoever runs it has none: set Connector", r.Job)
+	}
+	return r.Connector.Connect(ctx)
 }
 
 // Progress reports how far the run is. It is cheap to call often: reports that

@@ -266,3 +266,14 @@ func (s *Statements) TryTransactionSettings(ctx context.Context, tx pgx.Tx) erro
 	}
 	return nil
 }
+
+// TakeJobLock takes the lock of a session in which a job works outside any transaction,
+// and says whether it did: another session may have it.
+func (s *Statements) TakeJobLock(ctx context.Context, conn *pgx.Conn, jobName string) (bool, error) {
+	var taken bool
+	err := conn.QueryRow(ctx, s.Text("take_job_lock"), pgx.NamedArgs{"scheduler_schema": s.schema, "job_name": jobName}).Scan(&taken)
+	if err != nil {
+		return false, fmt.Errorf("take the lock of job %q: %w", jobName, err)
+	}
+	return taken, nil
+}

@@ -185,3 +185,8 @@ WHERE id = @id
 
 -- name: store_log
 INSERT INTO scheduler.run_log_chunks (run_id, attempt, replica_id, lines) VALUES (@run_id, @attempt, @replica_id, @lines::jsonb)
+
+-- name: take_job_lock
+-- Held by the session in which a job works outside any transaction. Asked again and
+-- again rather than waited for: who waits keeps VACUUM from cleaning up.
+SELECT pg_try_advisory_lock(7235006, hashtext(@scheduler_schema::text || '.' || @job_name::text))

@@ -10,7 +10,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/systempromptio/scheduler/jobs"
-	"github.com/systempromptio/scheduler/jobs/declared"
 )
 
 // kind is a key of an entry of jobs that declares a job, where the others change one
@@ -27,7 +26,10 @@ type kind struct {
 // kinds are the kinds of declared jobs.
 func kinds() []kind {
 	return []kind{
-		{name: "sql", usage: "declares a job: SQL statements in the transaction of the run", make: makeSQL},
+		{name: "sql", usage: "declares a job: SQL statements, in one transaction with the record of the run", make: makeSQL},
+		{name: "sql_outside_transaction", usage: "declares a job: a statement that the server does not run in a transaction, at least once", make: makeSQLOutside},
+		{name: "http", usage: "declares a job: an HTTP request, at least once", make: makeHTTP},
+		{name: "exec", usage: "declares a job: a command, at least once", make: makeExec},
 	}
 }
 
@@ -93,7 +95,9 @@ func kindNames() string {
 
 // refuseDeclared notes what is wrong with a declared job, each thing at its place.
 func (d *document) refuseDeclared(entry *fileJob, err error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join's own, at the top
+	_, isField := errors.AsType[*jobs.FieldError](err)
+	_, isParameter := errors.AsType[*jobs.ParameterError](err)
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && (isField || isParameter) { //nolint:errorlint // what errors.Join has joined
 		for _, one := range joined.Unwrap() {
 			d.refuseDeclared(entry, one)
 		}
@@ -231,6 +235,8 @@ func (d *document) section(entry *fileJob, node *yaml.Node, what string, setting
 			*target, _ = d.names(e.value, name)
 		case *map[string]string:
 			*target = d.texts(entry, e.value, name)
+		case *[]int:
+			*target = d.numbers(e.value, name)
 		case **yaml.Node:
 			*target = e.value
 		default:
@@ -256,43 +262,16 @@ func (d *document) texts(entry *fileJob, node *yaml.Node, what string) map[strin
 	return texts
 }
 
-// makeSQL reads a statement, a list of them, or a mapping with more.
-func makeSQL(d *document, node *yaml.Node, entry *fileJob, definition jobs.Definition) (jobs.Job, error) {
-	c := declared.SQLConfig{Definition: definition}
-	list := node
-	if resolve(node).Kind == yaml.MappingNode {
-		check := true
-		list = nil
-		d.section(entry, node, "sql", setting{"statements", &list, ""}, setting{"check", &check, "true"})
-		if c.Unchecked = !check; list == nil {
-			d.refusef(node, "sql: has no statements; give a list of them")
-			return nil, nil
-		}
-	}
-	items := []*yaml.Node{list}
-	if resolve(list).Kind != yaml.ScalarNode {
-		items = d.sequence(list, "sql")
-	}
-	for i, item := range items {
-		s := declared.Statement{}
-		text := item
-		if resolve(item).Kind == yaml.MappingNode {
-			text = nil
-			d.section(entry, item, fmt.Sprintf("sql.statement_%d", i+1), setting{"name", &s.Name, "statement_1 and so on"}, setting{"statement", &text, ""})
-			if text == nil {
-				d.refusef(item, "sql: the statement has no text; give it as: statement: DELETE ...")
-				continue
-			}
-		}
-		if s.Name == "" {
-			s.Name = fmt.Sprintf("statement_%d", i+1)
-		}
-		if err := decodeScalar(text, &s.Text, nil, ""); err != nil {
-			d.refusef(text, "sql.%s: %w", s.Name, err)
+// numbers reads a list of whole numbers.
+func (d *document) numbers(node *yaml.Node, what string) []int {
+	var list []int
+	for _, item := range d.sequence(node, what) {
+		var n int
+		if err := decodeScalar(item, &n, nil, "none"); err != nil {
+			d.refusef(item, "%s: %w", what, err)
 			continue
 		}
-		entry.mark(d, "sql."+s.Name, text)
-		c.Statements = append(c.Statements, s)
+		list = append(list, n)
 	}
-	return declared.SQL(c)
+	return list
 }

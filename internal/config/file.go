@@ -54,6 +54,8 @@ type document struct {
 	// lines are the file's.
 	lines [][]byte
 	errs  Errors
+	// variable gives an environment variable; empty if it is not set.
+	variable func(name string) string
 }
 
 // refusef notes something that is wrong at a node.

@@ -85,7 +85,7 @@ func (l *loader) readFile() {
 		l.refuse(named, fmt.Errorf("%s: %w", path, err))
 		return
 	}
-	d := &document{path: path, lines: lines(content)}
+	d := &document{path: path, lines: lines(content), variable: l.variable}
 	if root := d.parse(content); root != nil {
 		d.decode(root, &l.file)
 	}

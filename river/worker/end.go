@@ -50,12 +50,15 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 		return a.giveBack(ctx, sql.Interruption{Error: "interrupted: " + cause.Error(), Wait: a.interruptionWait()})
 	}
 	return a.fail(ctx, sql.Failure{
-		Error: cause.Error(), Trace: trace, Permanent: jobs.IsPermanent(cause), Blocked: jobs.IsBlocked(cause), Backoff: a.backoff(),
+		Error: cause.Error(), Trace: trace, Permanent: jobs.IsPermanent(cause), Blocked: jobs.IsBlocked(cause), Backoff: a.backoff(cause),
 	})
 }
 
 // backoff is the wait before the next attempt.
-func (a *attempt) backoff() time.Duration {
+func (a *attempt) backoff(cause error) time.Duration {
+	if wait, ok := jobs.RetryWait(cause); ok {
+		return wait
+	}
 	if backoff := a.job.Definition().BackoffFunc; backoff != nil {
 		return max(backoff(a.riverJob.Attempt), 0)
 	}

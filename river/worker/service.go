@@ -59,6 +59,10 @@ type Config struct {
 	// search_path. Required. It needs MaxWorkers connections, and some for River.
 	Pool *pgxpool.Pool
 
+	// ConnectFunc opens a connection that is a session of its own, also where Pool leads
+	// through a pooler: see jobs.Run.Connect. Required.
+	ConnectFunc func(ctx context.Context) (*pgx.Conn, error)
+
 	// Statements are the statements for the scheduler's schema. Required.
 	Statements *sql.Statements
 

@@ -93,6 +93,7 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	defer endBatches()
 	a.batchCtx = batchCtx
 	defer a.beside.end(ctx, a.logger)
+	defer a.closeConns(ctx)
 	trace, err := a.guarded(runCtx)
 	if err == nil {
 		a.outcome = metrics.StatusSuccess
@@ -159,6 +160,7 @@ type attempt struct {
 	// batchCtx ends later than that of the run: see gently.
 	batchCtx context.Context //nolint:containedctx // it is the attempt's
 	beside   besideTxs
+	conns    besideConns
 
 	progressMu   sync.Mutex
 	lastProgress time.Time
@@ -223,6 +225,7 @@ func (a *attempt) work(ctx context.Context) error {
 		Cursor:       a.details.Cursor,
 		Done:         a.details.Targets,
 		Beginner:     besideBeginner{a},
+		Connector:    besideConnector{a},
 		ProgressFunc: a.reportProgress,
 		App:          a.config.App,
 	}

@@ -1,0 +1,102 @@
+package declared
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
+)
+
+// outside is a job that does its work outside the transaction of its record. In a first
+// transaction it proves that the attempt is in charge and notes that the work begins,
+// then it does the work, and in a second one it notes what came of it.
+type outside struct {
+	definition jobs.Definition
+	// target is what the ledger calls the work: statement, request, command.
+	target string
+	// dry is what a dry run says that it would do.
+	dry string
+	// do does the work. Its error fails the attempt.
+	do func(ctx context.Context, run *jobs.Run) (outcome, error)
+	// check is jobs.Checker's, for what can be looked at.
+	check func(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error
+}
+
+// outcome is what came of the work.
+type outcome struct {
+	target  jobs.Target
+	message string
+}
+
+var (
+	_ jobs.BatchJob = (*outside)(nil)
+	_ jobs.Checker  = (*outside)(nil)
+	_ jobs.Preparer = (*outsideAttempt)(nil)
+)
+
+// Definition describes the job.
+func (o *outside) Definition() jobs.Definition { return o.definition }
+
+// Check looks at what the job needs.
+func (o *outside) Check(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error {
+	return o.check(ctx, tx, parameters)
+}
+
+// begun is what the run's record keeps: how often the work was begun.
+type begun struct {
+	Times int `json:"times"`
+}
+
+// Start begins an attempt.
+func (o *outside) Start(_ context.Context, run *jobs.Run) (jobs.Batches, error) {
+	a := &outsideAttempt{outside: o, run: run}
+	if run.Cursor != nil {
+		if err := json.Unmarshal(run.Cursor, &a.before); err != nil {
+			return nil, fmt.Errorf("read how often the work was begun: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// outsideAttempt is an attempt at the work.
+type outsideAttempt struct {
+	*outside
+
+	run     *jobs.Run
+	before  begun
+	mayWork bool
+	outcome outcome
+}
+
+// Prepare does the work, outside any transaction, once it is noted that it begins.
+func (a *outsideAttempt) Prepare(ctx context.Context) (err error) {
+	if a.mayWork {
+		a.outcome, err = a.do(ctx, a.run)
+	}
+	return err
+}
+
+// Next notes that the work begins, and then what came of it.
+func (a *outsideAttempt) Next(_ context.Context, batch *jobs.Batch) (done bool, err error) {
+	switch {
+	case a.run.DryRun:
+		batch.Message = "dry run: nothing was done; a run would " + a.dry
+		batch.Targets[a.target] = jobs.Target{Note: "not done in a dry run"}
+		return true, nil
+	case !a.mayWork:
+		a.mayWork = true
+		a.before.Times++
+		batch.Cursor = a.before
+		batch.Message = "the " + a.target + " was begun; what comes of it is not known yet"
+		return false, nil
+	}
+	batch.Message = a.outcome.message
+	if a.before.Times > 1 {
+		batch.Message += fmt.Sprintf(" (begun %d times: what an earlier attempt did may have been done, too)", a.before.Times)
+	}
+	batch.Targets[a.target] = a.outcome.target
+	return true, nil
+}
