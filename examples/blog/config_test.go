@@ -42,7 +42,7 @@ images: {folder: public/images, address: /images/}
 func TestLoad_refusals(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"sources: [{nme: a}]":    "line 1: field nme not found",
+		"sources: [{nme: a}]":    "yaml: unmarshal errors: line 1: field nme not found",
 		"sources: 5":             "cannot unmarshal",
 		"a: b\n---\nc: d":        "field a not found",
 		"images: {}\n---\nc: d":  "more than one document",

@@ -31,7 +31,11 @@ func cut(value string, most int) string {
 // oneLine makes one line of a text, which may come from a file.
 func oneLine(value string) string {
 	value = strings.ToValidUTF8(value, "\uFFFD")
-	return strings.Join(strings.FieldsFunc(value, func(r rune) bool { return unicode.IsControl(r) }), "; ")
+	lines := strings.FieldsFunc(value, unicode.IsControl)
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
 }
 
 // reason is an error as the record of a run holds it.
