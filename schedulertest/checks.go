@@ -39,10 +39,16 @@ func plain(d jobs.Definition) any {
 	hasBackoff := d.BackoffFunc != nil
 	d.BackoffFunc = nil
 	d.Parameters = slices.Clone(d.Parameters)
+	needs := make([]string, 0, len(d.Needs)) // each holds a function, of which no two are equal
+	for _, need := range d.Needs {
+		needs = append(needs, need.Type()+": "+need.Purpose())
+	}
+	d.Needs = nil
 	return struct {
 		Definition jobs.Definition
 		HasBackoff bool
-	}{d, hasBackoff}
+		Needs      []string
+	}{d, hasBackoff, needs}
 }
 
 func checkWorks(t testing.TB, c *contract) {
