@@ -64,7 +64,7 @@ func TestViewsForTheNight(t *testing.T) {
 // not.
 func TestOperationsAreRecorded(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	// Another deployment declares other things.
 	stop := runScheduler(t, scheduler.Config{DatabaseURL: db.URL, BootstrapJobs: []string{}, Jobs: []scheduler.JobConfig{{Name: "each_second", Schedule: "@monthly"}}})
 	waitValue(t, db, waitRun, "@monthly", "SELECT schedule FROM scheduler.scheduled_jobs WHERE job_name = 'each_second'")
@@ -106,7 +106,7 @@ func TestOperationsAreRecorded(t *testing.T) {
 // The views wait for nobody who writes, and nobody who writes waits for them.
 func TestViewsLockNobodyOut(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	writer, reader := db.Conn(t), connectAs(t, db, roles.Reader).conn
 	for _, lock := range []string{"EXCLUSIVE", "ROW EXCLUSIVE"} {
 		err := pgx.BeginFunc(t.Context(), writer, func(tx pgx.Tx) error {

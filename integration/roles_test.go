@@ -100,9 +100,9 @@ var steering = map[string]string{
 	"end_dry_run":      "SELECT scheduler.end_dry_run('in_rollout')",
 }
 
-// declared is a database in which a replica has declared the tests' jobs, as the role of
+// declaredDB is a database in which a replica has declared the tests' jobs, as the role of
 // replicas, and has gone.
-func declared(t *testing.T) *testdb.DB {
+func declaredDB(t *testing.T) *testdb.DB {
 	t.Helper()
 	db := testdb.New(t, migrated)
 	stop := runScheduler(t, scheduler.Config{DatabaseURL: db.URL, BootstrapJobs: []string{}, Jobs: []scheduler.JobConfig{{Name: "each_second", Schedule: "@yearly"}}})
@@ -126,7 +126,7 @@ func changes(t *testing.T, db *testdb.DB, relation string) map[string]string {
 
 func TestReaderReadsTheViewsAndNothingElse(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	reader := connectAs(t, db, roles.Reader)
 	for _, view := range listed(t, db, viewsQuery) {
 		reader.must(t, "SELECT * FROM "+view)
@@ -158,7 +158,7 @@ func TestReaderReadsTheViewsAndNothingElse(t *testing.T) {
 
 func TestOperatorSteersByFunctionsAlone(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	operator := connectAs(t, db, roles.Operator)
 	for name, call := range steering {
 		operator.must(t, call)
@@ -199,7 +199,7 @@ func TestOperatorSteersByFunctionsAlone(t *testing.T) {
 
 func TestRoleOfReplicasIsNoOwner(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	serve := connectAs(t, db, roles.Serve)
 	for _, table := range append(listed(t, db, tablesQuery), "hits") {
 		serve.mustNot(t, "DROP TABLE "+table)
@@ -256,7 +256,7 @@ func TestEverythingIsCommented(t *testing.T) {
 // A role without privileges is told what it lacks, and a replica of it does not start.
 func TestRoleWithNothing(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	name := "nothing_" + db.Name
 	exec1(t, db, "CREATE ROLE "+name+" LOGIN PASSWORD 'role'")
 	t.Cleanup(func() {
@@ -573,7 +573,7 @@ func TestDeletingRunsNeedsNoMore(t *testing.T) {
 // changed.
 func TestTextsAreBounded(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	operator := connectAs(t, db, roles.Operator)
 	const run, backfill = "(SELECT scheduler.run_now('yearly_hit'))", "(SELECT scheduler.backfill('yearly_hit', now() - interval '1 hour', now()))"
 	for name, call := range map[string]string{
@@ -593,7 +593,7 @@ func TestTextsAreBounded(t *testing.T) {
 // Who asked for runs is known as well as who did all else.
 func TestOperationsNameTheApplication(t *testing.T) {
 	t.Parallel()
-	db := declared(t)
+	db := declaredDB(t)
 	operator := connectAs(t, db, roles.Operator)
 	for _, statement := range []string{
 		"SET application_name = 'the pager'", steering["run_now"], steering["run_at"], steering["backfill"], steering["pause_job"],

@@ -428,3 +428,55 @@ func (s *Statements) Writers(ctx context.Context, db Querier, relation string, i
 	}
 	return writers, nil
 }
+
+// RelationFacts say what a table is.
+type RelationFacts struct {
+	// OID is 0 if there is no such relation.
+	OID int64 `db:"oid"`
+	// Kind is pg_class.relkind, Persistence relpersistence.
+	Kind        string `db:"kind"`
+	Schema      string `db:"schema"`
+	Persistence string `db:"persistence"`
+	// Similar is a table that may have been meant, as SQL; empty if none looks so.
+	Similar string `db:"similar"`
+}
+
+// RelationFacts looks at what a rule names as its table, as the search_path of db sees it.
+func (s *Statements) RelationFacts(ctx context.Context, db Querier, relation string) (RelationFacts, error) {
+	return queryOne[RelationFacts](ctx, db, "look at table "+relation, s.Text("retention_relation"), pgx.NamedArgs{"relation": relation})
+}
+
+func queryOne[T any](ctx context.Context, db Querier, what, text string, args pgx.NamedArgs) (T, error) {
+	value, err := queryOptional[T](ctx, db, what, text, args)
+	if err == nil && value == nil {
+		err = fmt.Errorf("%s: %w", what, pgx.ErrNoRows)
+	}
+	if err != nil {
+		return *new(T), err
+	}
+	return *value, nil
+}
+
+// VolatileFunctions lists which of these names stand for functions that say something
+// else each time.
+func (s *Statements) VolatileFunctions(ctx context.Context, db Querier, names []string) ([]string, error) {
+	rows, err := db.Query(ctx, s.Text("retention_volatile"), pgx.NamedArgs{"functions": names})
+	if err != nil {
+		return nil, fmt.Errorf("look for volatile functions: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for volatile functions: %w", err)
+	}
+	return found, nil
+}
+
+// OtherColumns lists the columns of a table but for some, as SQL.
+func (s *Statements) OtherColumns(ctx context.Context, db Querier, oid int64, columns []string) (string, error) {
+	var list string
+	err := db.QueryRow(ctx, s.Text("retention_other_columns"), pgx.NamedArgs{"part": oid, "columns": columns}).Scan(&list)
+	if err != nil {
+		return "", fmt.Errorf("look at the table's columns: %w", err)
+	}
+	return list, nil
+}

@@ -372,3 +372,35 @@ WHERE k.locktype = 'relation' AND k.granted
   AND k.pid IS DISTINCT FROM pg_backend_pid()
   AND (@ids::text[] IS NULL OR k.virtualtransaction = ANY (@ids::text[]))
 ORDER BY k.virtualtransaction
+
+-- name: retention_relation
+-- What a rule's table is. similar: what may have been meant, where there is none.
+SELECT coalesce(c.oid, 0)::bigint AS oid,
+       coalesce(c.relkind::text, '') AS kind,
+       coalesce(n.nspname::text, '') AS schema,
+       coalesce(c.relpersistence::text, '') AS persistence,
+       coalesce((SELECT format('%I.%I', s.nspname, o.relname)
+                 FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace
+                 WHERE c.oid IS NULL AND o.relkind IN ('r', 'p')
+                   AND lower(o.relname) = lower((parse_ident(@relation))[cardinality(parse_ident(@relation))])
+                 ORDER BY s.nspname LIMIT 1), '') AS similar
+FROM (SELECT to_regclass(@relation) AS oid) r
+LEFT JOIN pg_class c ON c.oid = r.oid
+LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+
+-- name: retention_volatile
+-- Which of these may be names of functions that say something else each time, whatever
+-- their arguments.
+SELECT p.proname::text
+FROM pg_proc p
+WHERE p.proname = ANY (@functions::text[])
+GROUP BY p.proname
+HAVING bool_and(p.provolatile = 'v')
+ORDER BY p.proname
+
+-- name: retention_other_columns
+-- The columns of a table, as SQL, but for some, and but for those that are made of others.
+SELECT coalesce(string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum), '')
+FROM pg_attribute a
+WHERE a.attrelid = @part::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  AND a.attname <> ALL (@columns::text[])

@@ -62,6 +62,10 @@ type Config struct {
 	// [MaxShareDefault] for a job that deletes, and 1, no bound, for one that updates.
 	MaxShare float64
 
+	// Archive is the default of the parameter [ParameterArchive]. Empty means
+	// [ArchiveNone]. Only for jobs that delete.
+	Archive string
+
 	// LagMax is how many bytes of WAL a replica of the database may be behind: beyond
 	// that the job waits, or goes on slowly. It needs the privileges of
 	// pg_read_all_stats. Zero means [LagMaxDefault]. In whole megabytes, at least one, it
@@ -134,12 +138,15 @@ func New(config Config) (*Job, error) {
 	if config.MaxShare < 0 || config.MaxShare > 1 {
 		errs = append(errs, fmt.Errorf("MaxShare is %v: it is a share, from 0 to 1", config.MaxShare))
 	}
+	if config.Archive != ArchiveNone && config.Archive != ArchiveJSON {
+		errs = append(errs, fmt.Errorf("Archive is %q, must be %s or %s", config.Archive, ArchiveNone, ArchiveJSON))
+	}
 	if name := reservedParameter(config.Definition.Parameters); name != "" {
 		errs = append(errs, fmt.Errorf("parameter %q: every cleanup job has one of that name: choose another", name))
 	}
 	seen := make(map[string]bool)
 	for _, rule := range config.Rules {
-		text, err := readRule(rule.SQL)
+		text, err := readRule(rule.source())
 		if err == nil {
 			err = rule.check(text, config.Definition.Parameters)
 		}
@@ -187,6 +194,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LagWait == 0 {
 		c.LagWait = LagWaitDefault
+	}
+	if c.Archive == "" {
+		c.Archive = ArchiveNone
 	}
 	if c.MarkWait == 0 {
 		c.MarkWait = MarkWaitDefault

@@ -84,7 +84,7 @@ func (j *Job) parameters() []jobs.Parameter {
 		},
 	}
 	if j.deletes() {
-		list = append(list, deletingParameters()...)
+		list = append(list, deletingParameters(j.config.Archive)...)
 	}
 	for i := range list {
 		// Replicas of a version before these parameters work with the defaults, too.
@@ -94,13 +94,13 @@ func (j *Job) parameters() []jobs.Parameter {
 }
 
 // deletingParameters are those of jobs that delete.
-func deletingParameters() []jobs.Parameter {
+func deletingParameters(archive string) []jobs.Parameter {
 	return []jobs.Parameter{
 		{
 			Name:        ParameterArchive,
 			Description: "Where deleted rows go: nowhere, or as JSON into archived_rows, in the transaction that deletes them.",
 			Type:        jobs.TypeString,
-			Default:     ArchiveNone,
+			Default:     archive,
 			Enum:        []string{ArchiveNone, ArchiveJSON},
 		},
 		{

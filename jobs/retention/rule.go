@@ -22,7 +22,8 @@ type Rule struct {
 	// absent. Required.
 	Table string
 
-	// SQL selects the ctid of each row to go, once: one column, of Table. Required.
+	// SQL selects the ctid of each row to go, once: one column, of Table. Required, if
+	// there is no Condition.
 	//
 	// Write Table as {table} in it:
 	//
@@ -49,6 +50,15 @@ type Rule struct {
 	// rows. Lines between "if exists" and "end" count only where all that is named
 	// exists; such blocks do not nest.
 	SQL string
+
+	// Condition, in the place of SQL, is what follows WHERE in the form above, with the
+	// alias t. It is for rules that come from a configuration: [Job.CheckOn] proves against
+	// the database that it is one condition, and that the rest of the rule fits.
+	Condition string
+
+	// Optional has [Job.CheckOn] accept that the table of a rule with a Condition does not
+	// exist: the target is absent then.
+	Optional bool
 
 	// Set, if not empty, updates the rows instead of deleting them, such as
 	// "ended_at = now()". An updated row should not be named by the rule any more.
@@ -129,7 +139,14 @@ func (r Rule) check(text ruleText, parameters []jobs.Parameter) error {
 	if r.Table == "" {
 		refuse("Table is empty: name the table whose rows go")
 	}
-	if text.isEmpty() {
+	switch {
+	case r.SQL == "" && r.Condition != "":
+		if strings.TrimSpace(commentRE.ReplaceAllString(r.Condition, "")) == "" {
+			refuse("Condition is empty: say which rows are to go")
+		}
+	case r.Condition != "":
+		refuse("SQL and Condition are both set: a rule has one of them")
+	case text.isEmpty():
 		refuse("SQL is empty: give a SELECT of the ctid of the rows to go")
 	}
 	if r.Set != "" && r.ArchiveTable != "" {
@@ -168,5 +185,18 @@ func (r Rule) check(text ruleText, parameters []jobs.Parameter) error {
 			refuse("SQL: @%s is neither @now, nor the mark, nor a parameter of the job: declare it in the job's definition", name)
 		}
 	}
+	for _, name := range newStatement(r.Set).names {
+		if !slices.Contains(known, name) {
+			refuse("Set: @%s is neither @now nor a parameter of the job: declare it in the job's definition", name)
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// source is the rule's SQL, in either form.
+func (r Rule) source() string {
+	if r.SQL == "" && r.Condition != "" {
+		return "SELECT t.ctid FROM " + tableKey + " t WHERE (\n" + r.Condition + "\n)"
+	}
+	return r.SQL
 }

@@ -36,13 +36,17 @@ type arguments map[string]any
 // connection, and the foreign keys' own statements keep their plans, which
 // plan_cache_mode would take from them.
 func (s statement) args(values arguments) []any {
-	named := make(pgx.StrictNamedArgs, len(s.names))
+	return []any{pgx.QueryExecModeDescribeExec, s.named(values)}
+}
+
+func (s statement) named(values arguments) sql.Arguments {
+	named := make(sql.Arguments, len(s.names))
 	for _, name := range s.names {
 		if value, ok := values[name]; ok {
 			named[name] = value
 		}
 	}
-	return []any{pgx.QueryExecModeDescribeExec, named}
+	return named
 }
 
 // errNotArchived: a trigger of the archive's drops rows, or puts them elsewhere.
