@@ -13,7 +13,7 @@ import (
 )
 
 // explain asks a job what it would do, by target.
-func (c *cleaning) explain(t *testing.T, job *retention.Job) map[string]retention.Explanation {
+func (c *cleaning) explain(t *testing.T, job retention.Explainer) map[string]retention.Explanation {
 	t.Helper()
 	parameters, err := jobs.Resolve(job.Definition())
 	require.NoError(t, err)

@@ -366,10 +366,12 @@ func queryOptional[T any](ctx context.Context, db Querier, what, text string, ar
 
 // Detachment holds the statements that take a partition out of its table.
 type Detachment struct {
-	// Lock keeps writers out of the partition, Detach takes it out, Remove drops it.
-	Lock   string `db:"lock"`
-	Detach string `db:"detach"`
-	Remove string `db:"remove"`
+	// Lock keeps writers out of the partition, LockAll everybody out of the table. Detach
+	// takes the partition out, Remove drops it.
+	Lock    string `db:"lock"`
+	LockAll string `db:"lock_all"`
+	Detach  string `db:"detach"`
+	Remove  string `db:"remove"`
 }
 
 // Detachment makes them; nil if the table is no partition.

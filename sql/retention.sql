@@ -334,7 +334,8 @@ LIMIT 1
 -- Takes a partition out of its table. It stays as a table of its own.
 SELECT format('ALTER TABLE %s DETACH PARTITION %s', i.inhparent::regclass, i.inhrelid::regclass) AS detach,
        format('DROP TABLE %s', i.inhrelid::regclass) AS remove,
-       format('LOCK TABLE ONLY %s IN SHARE MODE', i.inhrelid::regclass) AS lock
+       format('LOCK TABLE ONLY %s IN SHARE MODE', i.inhrelid::regclass) AS lock,
+       format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', i.inhparent::regclass) AS lock_all
 FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
 WHERE i.inhrelid = @part::oid AND p.relkind = 'p'
 

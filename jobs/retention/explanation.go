@@ -48,6 +48,16 @@ type Explanation struct {
 	Range        string `json:"range,omitempty"`
 }
 
+// Explainer is a job that can say what it would do in a database. Of the run ExplainOn
+// needs what [Job.ExplainOn] does.
+type Explainer interface {
+	jobs.Job
+
+	ExplainOn(ctx context.Context, run *jobs.Run) ([]Explanation, error)
+}
+
+var _ Explainer = (*Job)(nil)
+
 // Explain shows what the job does for each of its rules, in their order, for the
 // scheduler's schema.
 func (j *Job) Explain(schema string) []Explanation {
