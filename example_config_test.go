@@ -102,3 +102,14 @@ func ExampleClient_Explain() {
 	// DELETE invitations
 	// <nil>
 }
+
+// What this program would declare if it led, without a database.
+func ExampleConfig_RegisteredJobs() {
+	config := scheduler.Config{Jobs: []scheduler.JobConfig{{Name: "old_invitations", Schedule: "@weekly"}}}
+	for _, job := range config.RegisteredJobs() {
+		fmt.Println(job.JobName, job.Schedule, job.Configured)
+	}
+	// Output:
+	// expire_invitations 0 4 * * * false
+	// old_invitations @weekly true
+}

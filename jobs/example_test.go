@@ -345,3 +345,11 @@ func ExampleCheckName() {
 	// <nil>
 	// true
 }
+
+// Another attempt is worth while when the other side says so.
+func ExampleRetryAfter() {
+	err := jobs.RetryAfter(errors.New("the other side is busy"), time.Minute)
+	wait, ok := jobs.RetryWait(fmt.Errorf("send the report: %w", err))
+	fmt.Println(wait, ok, err)
+	// Output: 1m0s true the other side is busy
+}

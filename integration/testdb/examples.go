@@ -2,9 +2,15 @@ package testdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler"
 )
 
 // ExamplesDatabase is the variable that names the database of a package's examples.
@@ -48,4 +54,20 @@ func withExamplesDatabase(m *testing.M, prepare func(ctx context.Context, url st
 		err = end()
 	}
 	return code, err
+}
+
+// Migrated prepares the database of a package's examples, for [MainForExamples]: with the
+// scheduler's schema, and by some statements.
+func Migrated(statements string) func(ctx context.Context, url string) (func() error, error) {
+	return func(ctx context.Context, url string) (func() error, error) {
+		if _, err := scheduler.MigrateUp(ctx, scheduler.MigrateConfig{DatabaseURL: url, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+			return nil, err
+		}
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return nil, err
+		}
+		_, err = conn.Exec(ctx, statements)
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
 }

@@ -166,3 +166,38 @@ func ExampleJob_Start() {
 	fmt.Println(found.Rows(), err)
 	// Output: 4 <nil>
 }
+
+// A rule that comes from a configuration is a condition, which is proved against the
+// database before anything is run.
+func ExampleJob_CheckOn() {
+	ctx := context.Background()
+	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		panic(err)
+	}
+	defer pool.Close()
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	for _, condition := range []string{"t.paid_at < @now - interval '1 year'", "t.payed_at < @now", "true) OR (true"} {
+		job := retention.Must(retention.Config{
+			Definition: jobs.Definition{Name: "old_invoices", Schedule: "@daily"},
+			Rules:      []retention.Rule{{Target: "invoices", Table: "invoices", Condition: condition}},
+		})
+		var explainer retention.Explainer = job
+		parameters, err := jobs.Resolve(explainer.Definition())
+		if err != nil {
+			panic(err)
+		}
+		err = job.CheckOn(ctx, &jobs.Run{
+			Job: "old_invoices", Now: time.Now(), Parameters: parameters, Schema: "scheduler", Logger: slog.New(slog.DiscardHandler), Tx: tx,
+		})
+		fmt.Println(condition, "-", err == nil)
+	}
+	// Output:
+	// t.paid_at < @now - interval '1 year' - true
+	// t.payed_at < @now - false
+	// true) OR (true - false
+}
