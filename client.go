@@ -124,6 +124,13 @@ func (s *Scheduler) Client(ctx context.Context) (*Client, error) {
 	}
 }
 
+// DedicatedClient is [Scheduler.Client] with two connections of its own in any case, so that
+// what it asks takes none from runs or the application. It waits for nothing: before the
+// schema is up to date, the error is [ErrSchema].
+func (s *Scheduler) DedicatedClient(ctx context.Context) (*Client, error) {
+	return newClient(ctx, s.source(), s.config.Schema)
+}
+
 func (s *Scheduler) newClient(ctx context.Context) (*Client, error) {
 	if s.config.Pool != nil {
 		return NewClientFromPool(ctx, s.config.Pool, s.config.Schema)

@@ -24,14 +24,27 @@ type access struct {
 	// crossOrigin knows which requests a browser sends for another site's page.
 	crossOrigin *http.CrossOriginProtection
 	logger      *slog.Logger
+	// grant, if not nil, decides in the place of credentials.
+	grant func(*http.Request) Access
+	site  *site
 }
 
-func newAccess(c Config) *access {
+// Access is what somebody may do.
+type Access struct {
+	// Actor is who it is, for the log and the view operations. Empty means that it is not
+	// known.
+	Actor string
+	// Read lets a request read, Change lets it read and change.
+	Read, Change bool
+}
+
+func newAccess(c Config, site *site) *access {
 	host, _, _ := net.SplitHostPort(c.Listen) // checked by Validate
 	return &access{
 		token: sha256.Sum256([]byte(c.Token)), hasToken: c.Token != "",
 		user: sha256.Sum256([]byte(c.User)), password: sha256.Sum256([]byte(c.Password)), hasUser: c.User != "",
-		loopback: isLoopback(host), readOnly: c.ReadOnly, crossOrigin: http.NewCrossOriginProtection(), logger: c.Logger,
+		grant: c.AccessFunc, site: site,
+		loopback: !c.Embedded && isLoopback(host), readOnly: c.ReadOnly, crossOrigin: http.NewCrossOriginProtection(), logger: c.Logger,
 	}
 }
 
@@ -91,30 +104,54 @@ type refusal struct {
 	code, message string
 }
 
-// check says why a request may not go on; nil if it may.
-func (a *access) check(r *http.Request) *refusal {
+// check says why a request may not go on, or who has sent it.
+func (a *access) check(r *http.Request) (actor string, refused *refusal) {
+	if a.grant != nil {
+		actor, refused = a.checkGrant(r)
+	} else {
+		actor, refused = a.checkCredentials(r)
+	}
+	if refused != nil || !changes(r) {
+		return actor, refused
+	}
+	if err := a.crossOrigin.Check(r); err != nil {
+		return "", &refusal{http.StatusForbidden, "cross_site", "a page of another site has sent this: " + err.Error()}
+	}
+	if a.readOnly {
+		return "", &refusal{http.StatusForbidden, "read_only", "this replica's HTTP surface is read-only (http_read_only): use the command line or SQL, or another replica"}
+	}
+	return actor, nil
+}
+
+// checkGrant asks the program whose server it is.
+func (a *access) checkGrant(r *http.Request) (actor string, refused *refusal) {
+	granted := a.grant(r)
+	switch {
+	case granted.Change, granted.Read && !changes(r):
+		return granted.Actor, nil
+	case granted.Read:
+		return "", &refusal{http.StatusForbidden, "forbidden", "you may read, and not change anything"}
+	}
+	return "", &refusal{http.StatusForbidden, "forbidden", "this is not for you"}
+}
+
+// checkCredentials looks at the token, or the user and the password.
+func (a *access) checkCredentials(r *http.Request) (actor string, refused *refusal) {
 	given, right := a.credentials(r)
 	switch {
 	case given && !right:
-		return &refusal{http.StatusUnauthorized, "unauthorized", "the token, or the user and the password, are wrong"}
+		return "", &refusal{http.StatusUnauthorized, "unauthorized", "the token, or the user and the password, are wrong"}
 	case !right && !changes(r) && a.openFor(r):
-		return nil
+		return "", nil
 	case !right && !a.hasToken && !a.hasUser && changes(r):
-		return &refusal{http.StatusForbidden, "no_credentials_configured", "this replica takes no changing calls over HTTP: set http_token or http_basic_auth in its configuration, or use the command line or SQL"}
+		return "", &refusal{http.StatusForbidden, "no_credentials_configured", "this replica takes no changing calls over HTTP: set http_token or http_basic_auth in its configuration, or use the command line or SQL"}
 	case !right && !a.hasToken && !a.hasUser:
-		return &refusal{http.StatusForbidden, "not_at_the_machine", "without http_token or http_basic_auth in the configuration, pages are for this machine's own names only: open http://127.0.0.1 or http://localhost"}
+		return "", &refusal{http.StatusForbidden, "not_at_the_machine", "without http_token or http_basic_auth in the configuration, pages are for this machine's own names only: open http://127.0.0.1 or http://localhost"}
 	case !right:
-		return &refusal{http.StatusUnauthorized, "unauthorized", "this needs the token (Authorization: Bearer ...), or a user and a password"}
-	case !changes(r):
-		return nil
+		return "", &refusal{http.StatusUnauthorized, "unauthorized", "this needs the token (Authorization: Bearer ...), or a user and a password"}
 	}
-	if err := a.crossOrigin.Check(r); err != nil {
-		return &refusal{http.StatusForbidden, "cross_site", "a page of another site has sent this: " + err.Error()}
-	}
-	if a.readOnly {
-		return &refusal{http.StatusForbidden, "read_only", "this replica's HTTP surface is read-only (http_read_only): use the command line or SQL, or another replica"}
-	}
-	return nil
+	user, _, _ := r.BasicAuth()
+	return cmp.Or(user, "token"), nil
 }
 
 // guard serves only what may be served, and logs what is refused and who changes
@@ -122,7 +159,8 @@ func (a *access) check(r *http.Request) *refusal {
 func (a *access) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		log := a.logger.With(slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.String("remote", r.RemoteAddr))
-		if refused := a.check(r); refused != nil {
+		actor, refused := a.check(r)
+		if refused != nil {
 			if refused.status == http.StatusUnauthorized {
 				w.Header().Add("WWW-Authenticate", `Basic realm="scheduler", charset="UTF-8"`)
 			}
@@ -130,14 +168,13 @@ func (a *access) guard(next http.Handler) http.Handler {
 			if given, _ := a.credentials(r); given || refused.status != http.StatusUnauthorized {
 				log.WarnContext(r.Context(), "refused over HTTP", slog.String("reason", refused.code))
 			}
-			writeRefusal(w, r, refused)
+			a.site.writeRefusal(w, r, refused)
 			return
 		}
 		if changes(r) {
-			user, _, _ := r.BasicAuth()
-			log.InfoContext(r.Context(), "asked for over HTTP", slog.String("user", user))
+			log.InfoContext(r.Context(), "asked for over HTTP", slog.String("user", actor))
 			host, _, _ := net.SplitHostPort(r.RemoteAddr)
-			r = r.WithContext(scheduler.WithActor(r.Context(), strings.Join([]string{"http", cmp.Or(user, "token"), host}, " ")))
+			r = r.WithContext(scheduler.WithActor(r.Context(), strings.Join([]string{"http", cmp.Or(actor, "somebody"), host}, " ")))
 		}
 		next.ServeHTTP(w, r)
 	})

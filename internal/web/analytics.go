@@ -222,6 +222,7 @@ func (s *Server) analyticsPage(ctx context.Context, c *call) (string, any, error
 		query.Set("from", period.From.Format(time.DateOnly))
 	}
 	data := analyticsData{From: query.Get("from"), To: query.Get("to"), TimeZone: location.String(), Category: query.Get("category")}
+	data.prefix = s.site.prefix
 	evaluations := scheduler.EvaluationsQuery{Period: period, Category: data.Category, After: after, Limit: analyticsEvaluations}
 	if _, err := lookingAt(ctx, s, func() (none struct{}, err error) {
 		return none, readAnalytics(ctx, c.client.Repository(), evaluations, query, &data)
@@ -267,7 +268,7 @@ func readAnalytics(ctx context.Context, repository *scheduler.Repository, evalua
 	data.LowTable, data.Table = evaluationTable{"Lowest scores", evaluationViews(low)}, evaluationTable{"Evaluations", evaluationViews(list)}
 	if len(list) == analyticsEvaluations {
 		query.Set("after", scheduler.PlaceOf(list[len(list)-1]).String())
-		data.Older = "/analytics?" + query.Encode() + "#evaluations"
+		data.Older = data.prefix + "/analytics?" + query.Encode() + "#evaluations"
 	}
 	pending, err := repository.Images.CountPending(ctx)
 	switch {

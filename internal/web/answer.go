@@ -36,17 +36,6 @@ type errorAnswer struct {
 	} `json:"error"`
 }
 
-// writeRefusal tells why a request is not served, as its sender reads it.
-func writeRefusal(w http.ResponseWriter, r *http.Request, refused *refusal) {
-	if !wantsJSON(r) {
-		writeErrorPage(w, refused)
-		return
-	}
-	var answer errorAnswer
-	answer.Error.Code, answer.Error.Message = refused.code, refused.message
-	writeJSON(w, refused.status, answer)
-}
-
 // badRequestError is a request that makes no sense.
 type badRequestError struct{ err error }
 
@@ -97,5 +86,5 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if refused.status >= http.StatusInternalServerError && r.Context().Err() == nil {
 		s.config.Logger.WarnContext(r.Context(), "a request over HTTP failed", slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
-	writeRefusal(w, r, refused)
+	s.site.writeRefusal(w, r, refused)
 }

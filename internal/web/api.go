@@ -107,7 +107,7 @@ func (s *Server) addAPI(mux *http.ServeMux) {
 		mux.HandleFunc(route.method+" "+apiPath+route.path, func(w http.ResponseWriter, r *http.Request) { s.serveCall(w, r, route) })
 	}
 	mux.HandleFunc(apiPath+"/", func(w http.ResponseWriter, r *http.Request) {
-		writeRefusal(w, r, &refusal{http.StatusNotFound, "not_found", r.Method + " " + r.URL.Path + " is nothing that the API has"})
+		s.site.writeRefusal(w, r, &refusal{http.StatusNotFound, "not_found", r.Method + " " + r.URL.Path + " is nothing that the API has"})
 	})
 }
 

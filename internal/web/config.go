@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -27,8 +28,19 @@ const (
 // Config configures a [Server].
 type Config struct {
 	// Listen is the address: host:port, or a port, which is one of 127.0.0.1. A host
-	// that is left out, as in ":8080", means every address of the machine. Required.
+	// that is left out, as in ":8080", means every address of the machine. Required, unless
+	// Embedded is set.
 	Listen string
+
+	// Embedded: another program's server serves the pages, so that nobody is at the machine.
+	Embedded bool
+
+	// Prefix is where they are in it, such as "/scheduler". Empty means the root.
+	Prefix string
+
+	// AccessFunc, if not nil, says who may do what; Token, User and Password then are of
+	// no use.
+	AccessFunc func(*http.Request) Access
 
 	// Token is a secret that lets a request do everything: as a bearer token, or as
 	// the password of any user. Empty means none.
@@ -71,7 +83,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if _, err := portNumber(c.Listen); err == nil {
+	if _, err := portNumber(c.Listen); err == nil && !c.Embedded {
 		c.Listen = net.JoinHostPort("127.0.0.1", c.Listen)
 	}
 	c.Version = cmp.Or(c.Version, "dev")
@@ -81,16 +93,19 @@ func (c Config) withDefaults() Config {
 // Validate says what [New] would refuse, field by field of the configuration file.
 func (c Config) Validate() error {
 	c = c.withDefaults()
-	host, port, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf(`%q is no address; write one such as "127.0.0.1:8080", or a port`, c.Listen)}
-	}
-	if _, err := portNumber(port); err != nil {
-		return &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf("%q has no port between 0 and 65535", c.Listen)}
-	}
 	var errs []error
 	refuse := func(field, format string, args ...any) {
 		errs = append(errs, &scheduler.ConfigError{Field: field, Err: fmt.Errorf(format, args...)})
+	}
+	if c.Embedded {
+		if err := checkPrefix(c.Prefix); err != nil {
+			refuse("prefix", "%w", err)
+		}
+		if c.AccessFunc == nil && c.Token == "" && c.User == "" {
+			refuse("access", "nobody could use it: say who may do what by AccessFunc, or set a Token, or a User and a Password")
+		}
+	} else if err := c.checkListen(); err != nil {
+		return err
 	}
 	if c.Token != "" && len(c.Token) < tokenMin {
 		refuse("http_token", "has %d characters, must have at least %d; make one with: openssl rand -hex 24", len(c.Token), tokenMin)
@@ -106,10 +121,21 @@ func (c Config) Validate() error {
 	case c.Password != "" && len(c.Password) < passwordMin:
 		refuse("http_basic_auth", "the password has %d characters, must have at least %d", len(c.Password), passwordMin)
 	}
-	if !isLoopback(host) && c.Token == "" && c.User == "" {
+	if host, _, _ := net.SplitHostPort(c.Listen); !c.Embedded && !isLoopback(host) && c.Token == "" && c.User == "" {
 		refuse("listen", "%q can be reached from other machines: set http_token or http_basic_auth, or listen on 127.0.0.1", c.Listen)
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) checkListen() error {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf(`%q is no address; write one such as "127.0.0.1:8080", or a port`, c.Listen)}
+	}
+	if _, err := portNumber(port); err != nil {
+		return &scheduler.ConfigError{Field: "listen", Err: fmt.Errorf("%q has no port between 0 and 65535", c.Listen)}
+	}
+	return nil
 }
 
 // Addresses lists n addresses: listen, and those on the ports after it. Port 0 is any

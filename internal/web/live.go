@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,18 +45,8 @@ type part struct {
 //nolint:gochecknoglobals // chosen once, never changed
 var partSeed = maphash.MakeSeed()
 
-// render makes the HTML of fragments.
-func render(fragments []fragment) ([]part, error) {
-	parts := make([]part, 0, len(fragments))
-	var b bytes.Buffer
-	for _, f := range fragments {
-		b.Reset()
-		if err := templates.ExecuteTemplate(&b, f.template, f.data); err != nil {
-			return nil, fmt.Errorf("make the element %s: %w", f.id, err)
-		}
-		parts = append(parts, part{f.id, template.HTML(b.String()), maphash.Bytes(partSeed, b.Bytes())}) //nolint:gosec // a template's
-	}
-	return parts, nil
+func newPart(id string, html []byte) part {
+	return part{id, template.HTML(html), maphash.Bytes(partSeed, html)} //nolint:gosec // a template's
 }
 
 // shownOf is what a page holds, for its stream's address: the ids and hashes of its
@@ -92,14 +81,14 @@ var errTooManyStreams = errors.New("too many pages are kept up to date by this r
 func (s *Server) live(read changing, shown func(r *http.Request) map[string]uint64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
-			writeRefusal(w, r, &refusal{http.StatusMethodNotAllowed, "method", "a stream has no head of its own: GET it"})
+			s.site.writeRefusal(w, r, &refusal{http.StatusMethodNotAllowed, "method", "a stream has no head of its own: GET it"})
 			return
 		}
 		select {
 		case s.streams <- struct{}{}:
 			defer func() { <-s.streams }()
 		default:
-			writeRefusal(w, r, &refusal{http.StatusServiceUnavailable, "too_many", errTooManyStreams.Error()})
+			s.site.writeRefusal(w, r, &refusal{http.StatusServiceUnavailable, "too_many", errTooManyStreams.Error()})
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")

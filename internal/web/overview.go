@@ -52,6 +52,7 @@ type snapshot struct {
 
 // overview reads snapshots, one for all who look.
 type overview struct {
+	site   *site
 	source *source
 	fast   *shared[*snapshot]
 	slow   *shared[slowPart]
@@ -73,8 +74,8 @@ type slowPart struct {
 	incidents []scheduler.Incident
 }
 
-func newOverview(source *source) *overview {
-	return &overview{source: source, fast: newShared[*snapshot](), slow: newShared[slowPart](), given: make(map[uint64]map[string]uint64)}
+func newOverview(site *site, source *source) *overview {
+	return &overview{site: site, source: source, fast: newShared[*snapshot](), slow: newShared[slowPart](), given: make(map[uint64]map[string]uint64)}
 }
 
 // get gives the newest snapshot.
@@ -138,7 +139,7 @@ func (o *overview) render(s *snapshot) (err error) {
 	for _, job := range s.rows {
 		fragments = append(fragments, fragment{"job-row", "job-" + job.Name, job})
 	}
-	if s.parts, err = render(fragments); err != nil {
+	if s.parts, err = o.site.render(fragments); err != nil {
 		return err
 	}
 	hashes := make(map[string]uint64, len(s.parts))

@@ -18,7 +18,7 @@ func TestOverviewIsReadAgainSoonAfterAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		o := newOverview(newSource(Config{ConnectFunc: func(ctx context.Context) (*scheduler.Client, error) {
+		o := newOverview(newSite(""), newSource(Config{ConnectFunc: func(ctx context.Context) (*scheduler.Client, error) {
 			calls++
 			<-ctx.Done() // hangs
 			return nil, errors.New("hangs")

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"embed"
 	"errors"
@@ -21,11 +20,10 @@ import (
 //go:embed templates static
 var files embed.FS
 
-//nolint:gochecknoglobals // parsed once, never changed
-var templates = template.Must(template.New("").Funcs(functions()).ParseFS(files, "templates/*.html"))
-
 // page is what every page has.
 type page struct {
+	// prefix is in front of each address.
+	prefix string
 	Title, Section, Version string
 	ReadOnly, River         bool
 	// Analytics: there are evaluations to show.
@@ -35,8 +33,11 @@ type page struct {
 }
 
 func (s *Server) page(ctx context.Context, title, section, live string) page {
+	if live != "" {
+		live = s.site.prefix + live
+	}
 	return page{
-		Title: title, Section: section, Version: s.config.Version, ReadOnly: s.config.ReadOnly, River: s.config.RiverFunc != nil, Live: live,
+		prefix: s.site.prefix, Title: title, Section: section, Version: s.config.Version, ReadOnly: s.config.ReadOnly, River: s.config.RiverFunc != nil, Live: live,
 		Analytics: s.hasAnalytics(ctx),
 	}
 }
@@ -62,7 +63,7 @@ func (s *Server) addPages(mux *http.ServeMux) {
 		mux.HandleFunc("POST "+action, s.form(do))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeErrorPage(w, &refusal{http.StatusNotFound, "not_found", "There is no such page."})
+		s.site.writeErrorPage(w, &refusal{http.StatusNotFound, "not_found", "There is no such page."})
 	})
 }
 
@@ -84,27 +85,8 @@ func (s *Server) html(render rendering) http.HandlerFunc {
 			s.fail(w, r, err)
 			return
 		}
-		writePage(w, http.StatusOK, name, data)
+		s.site.writePage(w, http.StatusOK, name, data)
 	}
-}
-
-// writePage renders the whole page before any of it is sent.
-func writePage(w http.ResponseWriter, status int, name string, data any) {
-	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
-		http.Error(w, "the page could not be made: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // whoever asked may have gone
-}
-
-func writeErrorPage(w http.ResponseWriter, refused *refusal) {
-	writePage(w, refused.status, "error.html", struct {
-		page
-		Message string
-	}{page{Title: fmt.Sprintf("%d %s", refused.status, http.StatusText(refused.status))}, refused.message})
 }
 
 // overviewData is what the overview shows.
@@ -219,7 +201,7 @@ func (s *Server) readJob(ctx context.Context, c *call) (data jobData, job schedu
 		return data, job, now, err
 	}
 	data.Latest = runViews(latest)
-	data.parts, err = render([]fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}})
+	data.parts, err = s.site.render([]fragment{{"job-facts", "job-facts", data.Job}, {"job-runs", "job-runs", data}, {"incidents", "incidents", data}})
 	data.Live += "?" + shownOf(data.parts)
 	return data, job, now, err
 }
@@ -275,7 +257,7 @@ func (s *Server) runsPage(ctx context.Context, c *call) (string, any, error) {
 	if len(runs) == runsPageSize {
 		query := c.r.URL.Query()
 		query.Set("before", fmt.Sprint(runs[len(runs)-1].ID))
-		data.Older = "/runs?" + query.Encode()
+		data.Older = s.site.prefix + "/runs?" + query.Encode()
 	}
 	return "runs.html", data, nil
 }
@@ -306,11 +288,11 @@ func (s *Server) readRun(ctx context.Context, c *call) (runData, error) {
 	data := runData{page: s.page(ctx, fmt.Sprintf("Run %d of %s", run.ID, run.JobName), "runs", ""), Run: newRunView(run)}
 	data.Run.Log = logViews(log)
 	if s.config.RiverFunc != nil && run.RiverJobID != nil {
-		data.Run.RiverURL = fmt.Sprintf("%s/jobs/%d", riverPath, *run.RiverJobID)
+		data.Run.RiverURL = fmt.Sprintf("%s/jobs/%d", s.site.prefix+riverPath, *run.RiverJobID)
 	}
-	data.parts, err = render([]fragment{{"run-facts", "run-facts", data}, {"run-cancel", "run-cancel", data}, {"run-rest", "run-rest", data}})
+	data.parts, err = s.site.render([]fragment{{"run-facts", "run-facts", data}, {"run-cancel", "run-cancel", data}, {"run-rest", "run-rest", data}})
 	if !data.Run.Ended {
-		data.Live = fmt.Sprintf("/live/runs/%d?%s", run.ID, shownOf(data.parts))
+		data.Live = s.site.prefix + fmt.Sprintf("/live/runs/%d?%s", run.ID, shownOf(data.parts))
 	}
 	return data, err
 }
@@ -375,7 +357,7 @@ func (s *Server) form(do func(ctx context.Context, c *call) (string, error)) htt
 			s.fail(w, r, err)
 			return
 		}
-		http.Redirect(w, r, where, http.StatusSeeOther)
+		http.Redirect(w, r, s.site.prefix+where, http.StatusSeeOther)
 	}
 }
 

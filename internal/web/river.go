@@ -29,14 +29,13 @@ type River struct {
 	cancel  context.CancelFunc
 }
 
-// NewRiver opens River UI. Close ends it.
-func NewRiver(ctx context.Context, databaseURL, schema string, logger *slog.Logger) (*River, error) {
-	config, err := pgxpool.ParseConfig(databaseURL)
+// NewRiver opens River UI, for pages below a prefix. Close ends it.
+func NewRiver(ctx context.Context, source connection.Source, schema, prefix string, logger *slog.Logger) (*River, error) {
+	config, err := source.PoolConfig()
 	if err != nil {
 		return nil, fmt.Errorf("River UI: database_url: %w", err)
 	}
 	config.MaxConns = riverConnections
-	config.BeforeConnect = connection.Source{URL: databaseURL}.Refresh
 	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
 		return nil, fmt.Errorf("River UI: database_url: %w", err)
 	}
@@ -53,7 +52,7 @@ func NewRiver(ctx context.Context, databaseURL, schema string, logger *slog.Logg
 		pool.Close()
 		return nil, fmt.Errorf("River UI: %w", err)
 	}
-	handler, err := riverui.NewHandler(&riverui.HandlerOpts{Endpoints: riverui.NewEndpoints(client, nil), Logger: logger, Prefix: riverPath})
+	handler, err := riverui.NewHandler(&riverui.HandlerOpts{Endpoints: riverui.NewEndpoints(client, nil), Logger: logger, Prefix: prefix + riverPath})
 	if err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("River UI: %w", err)
@@ -80,5 +79,10 @@ func (s *Server) river(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	river.handler.ServeHTTP(w, r)
+	whole := r.Clone(r.Context()) // River UI takes its prefix off by itself
+	whole.URL.Path = s.site.prefix + whole.URL.Path
+	if whole.URL.RawPath != "" {
+		whole.URL.RawPath = s.site.prefix + whole.URL.RawPath
+	}
+	river.handler.ServeHTTP(w, whole)
 }

@@ -47,6 +47,7 @@ const (
 // Server is the HTTP surface.
 type Server struct {
 	config   Config
+	site     *site
 	access   *access
 	source   *source
 	ready    *shared[readiness]
@@ -71,8 +72,9 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	config = config.withDefaults()
-	s := &Server{config: config, access: newAccess(config), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), looking: make(chan struct{}, 1), analytics: newShared[bool](), ending: make(chan struct{})}
-	s.overview = newOverview(s.source)
+	site := newSite(config.Prefix)
+	s := &Server{config: config, site: site, access: newAccess(config, site), source: newSource(config), ready: newShared[readiness](), streams: make(chan struct{}, streamsMax), looking: make(chan struct{}, 1), analytics: newShared[bool](), ending: make(chan struct{})}
+	s.overview = newOverview(site, s.source)
 	s.handler = s.routes()
 	return s, nil
 }
@@ -91,9 +93,10 @@ func (s *Server) routes() http.Handler {
 	s.addPages(guarded)
 	mux.Handle("/", secure(contentPolicy, s.access.guard(guarded)))
 	if s.config.RiverFunc != nil {
+		mux.Handle(riverPath, http.RedirectHandler(s.site.prefix+riverPath+"/", http.StatusMovedPermanently))
 		mux.Handle(riverPath+"/", secure(riverPolicy, s.access.guard(http.HandlerFunc(s.river))))
 	}
-	return bounded(mux)
+	return bounded(s.site.at(mux))
 }
 
 // bounded gives every body a bound.
@@ -102,6 +105,16 @@ func bounded(next http.Handler) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// ServeHTTP serves a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Close ends the streams and closes the client of the database. What is asked for
+// afterwards is refused.
+func (s *Server) Close() error {
+	s.end.Do(func() { close(s.ending) })
+	return s.source.close()
 }
 
 // Listen opens the address, so that one that is taken is known at the start. The error

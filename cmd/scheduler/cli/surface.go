@@ -10,6 +10,7 @@ import (
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
+	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/internal/web"
 )
 
@@ -30,7 +31,7 @@ func (a *app) newSurface(settings config.Settings, gatherer prometheus.Gatherer)
 			return scheduler.NewClient(ctx, c.DatabaseURL, c.Schema)
 		},
 		RiverFunc: func(ctx context.Context) (*web.River, error) {
-			return web.NewRiver(ctx, c.DatabaseURL, cmp.Or(c.Schema, scheduler.SchemaDefault), c.Logger)
+			return web.NewRiver(ctx, connection.Source{URL: c.DatabaseURL}, cmp.Or(c.Schema, scheduler.SchemaDefault), "", c.Logger)
 		},
 		Registry: c.Registry, Gatherer: gatherer, Version: a.given.Version, Logger: c.Logger,
 	})
