@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/internal/doctor"
 )
@@ -139,6 +140,23 @@ jobs:
 	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM pg_namespace WHERE nspname = 'scheduler'"), "nothing was made")
 	report := shell.examine(t, "--config=c.yaml")
 	hasFinding(t, report, finding{"jobs", "declared", doctor.StatusProblem, `c.yaml:11:15: job "no_column"`, "configuration"})
+}
+
+// Privileges are looked at, too.
+func TestDeclaredSQLWithoutPrivileges(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	change(t, db, "CREATE SCHEMA shop")
+	change(t, db, "CREATE TABLE shop.carts (id bigint PRIMARY KEY)")
+	change(t, db, "GRANT USAGE ON SCHEMA shop TO "+scheduler.RolesDefault().Serve)
+	change(t, db, "GRANT SELECT ON shop.carts TO "+scheduler.RolesDefault().Serve)
+	shell := shellOf(t, db).as(scheduler.RolesDefault().Serve)
+	shell.configure(t, "bootstrap_jobs: []\njobs:\n  - name: carts\n    schedule: \"@daily\"\n    sql: DELETE FROM shop.carts WHERE id < @run_id\n")
+	require.Contains(t, shell.refuse(t, "serve", "--config=c.yaml"), `c.yaml:5:10: job "carts": sql.statement_1: ERROR: permission denied for table carts`)
+	change(t, db, "GRANT DELETE ON shop.carts TO "+scheduler.RolesDefault().Serve)
+	p := shell.start(t, "serve", "--config=c.yaml")
+	waitValue(t, db, waitCLI, true, "SELECT EXISTS (SELECT FROM scheduler.scheduled_jobs WHERE job_name = 'carts' AND registered)")
+	p.end(t)
 }
 
 // No row decides which statement is run: parameters are values of declared types.

@@ -21,15 +21,50 @@ type kind struct {
 	// set names the parameters that every job of the kind has: the file sets them, where it
 	// declares the others.
 	set []string
+	// keys describes what its mapping has, for the reference.
+	keys []JobField
 }
 
 // kinds are the kinds of declared jobs.
 func kinds() []kind {
 	return []kind{
-		{name: "sql", usage: "declares a job: SQL statements, in one transaction with the record of the run", make: makeSQL},
-		{name: "sql_outside_transaction", usage: "declares a job: a statement that the server does not run in a transaction, at least once", make: makeSQLOutside},
-		{name: "http", usage: "declares a job: an HTTP request, at least once", make: makeHTTP},
-		{name: "exec", usage: "declares a job: a command, at least once", make: makeExec},
+		{
+			name: "sql", usage: "declares a job: SQL statements, in one transaction with the record of the run; a statement, a list of them, or a mapping", make: makeSQL,
+			keys: []JobField{
+				{Name: "statements", Usage: "a list of statements; in place of a text, an item may be a mapping of name, under which its rows are counted, and statement"},
+				{Name: "check", Usage: "false leaves out the look at the statements before the start"},
+			},
+		},
+		{
+			name: "sql_outside_transaction", usage: "declares a job: a statement that the server does not run in a transaction, at least once; a statement or a mapping", make: makeSQLOutside,
+			keys: []JobField{
+				{Name: "statement", Usage: "the statement"},
+				{Name: "check", Usage: "false leaves out the look at the statement before the start"},
+			},
+		},
+		{
+			name: "http", usage: "declares a job: an HTTP request, at least once; a mapping", make: makeHTTP,
+			keys: []JobField{
+				{Name: "url", Usage: "the address, http or https; required"},
+				{Name: "method", Usage: "the method; by default POST"},
+				{Name: "headers", Usage: "headers and their values"},
+				{Name: "body", Usage: "the body; by default what the run is, as JSON"},
+				{Name: "timeout", Usage: "bounds the request; by default 30s"},
+				{Name: "success", Usage: "the statuses that mean success; by default 200 to 299"},
+				{Name: "secret_variable", Usage: "the environment variable with the secret that signs the body"},
+				{Name: "header_variables", Usage: "headers, and the environment variables with their values"},
+			},
+		},
+		{
+			name: "exec", usage: "declares a job: a command, at least once; a list or a mapping", make: makeExec,
+			keys: []JobField{
+				{Name: "command", Usage: "the program and its arguments; required"},
+				{Name: "env", Usage: "environment variables and their values"},
+				{Name: "inherit", Usage: "environment variables of the scheduler that the command gets, beside " + strings.Join(inherited(), ", ")},
+				{Name: "directory", Usage: "where it runs; by default where the scheduler does"},
+				{Name: "grace", Usage: "how long it has to end after SIGTERM; by default 5s, at most 30s"},
+			},
+		},
 	}
 }
 

@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -195,5 +197,34 @@ func TestDeclaredCredentials(t *testing.T) {
 		located := settings.Locate(&scheduler.ConfigError{Job: "a", Field: part.Field, Err: part.Err})
 		require.ErrorContains(t, located, test.says, name)
 		require.NotContains(t, located.Error(), "hidden")
+	}
+}
+
+// What docs/declared-jobs.md shows can be loaded.
+func TestDocumentedDeclaredJobs(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("../../docs/declared-jobs.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(content), -1)
+	require.GreaterOrEqual(t, len(blocks), 5)
+	for _, block := range blocks {
+		files := []string{block[1]}
+		switch {
+		case strings.HasPrefix(block[1], "  - name"):
+			files[0] = "jobs:\n" + block[1]
+		case strings.HasPrefix(block[1], "    "): // several ways to write one key
+			key, _, _ := strings.Cut(block[1], ":")
+			files = nil
+			for _, way := range strings.Split(block[1], key+":")[1:] {
+				files = append(files, "jobs:\n  - name: a\n    schedule: \"@daily\"\n    parameters: {keep: 720h}\n"+key+":"+way)
+			}
+		}
+		for _, file := range files {
+			if !strings.Contains(file, "@keep") {
+				file = strings.Replace(file, "    parameters: {keep: 720h}\n", "", 1)
+			}
+			_, err := config.Load(config.Source{Path: write(t, file)})
+			require.NoError(t, err, file)
+		}
 	}
 }

@@ -15,8 +15,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// fileSizeMax bounds a file. A real one has some kilobytes.
-const fileSizeMax = 1 << 20
+// fileSizeMax bounds a file. A real one has some kilobytes; five hundred declared jobs
+// with a page of SQL each have two megabytes.
+const fileSizeMax = 4 << 20
 
 // readFile reads a file of text.
 func readFile(path string) ([]byte, error) {

@@ -180,7 +180,7 @@ func TestBadFiles(t *testing.T) {
 		}},
 		{"an image", "\x89PNG\r\n\x1a\n\x00\x00", []string{`--config: c.yaml: is not a text file in UTF-8; is it the right file?`}},
 		{"control characters", "schema: a\x01\n", []string{`--config: c.yaml: is not a text file in UTF-8; is it the right file?`}},
-		{"a huge file", strings.Repeat("# comment\n", 200_000), []string{`--config: c.yaml: is larger than 1024 KiB; is it the right file?`}},
+		{"a huge file", strings.Repeat("# comment\n", 500_000), []string{`--config: c.yaml: is larger than 4096 KiB; is it the right file?`}},
 		{"many brackets", strings.Repeat("[", 100_000), []string{`c.yaml:1: `}},
 		{"a bomb of aliases", bomb(), []string{`parameters.system_user_ids: document contains excessive aliasing`}},
 	}

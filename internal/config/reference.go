@@ -27,13 +27,19 @@ SCHEDULER_CONFIG names, the file over the default. An example with every default
 ## jobs
 
 A list in the file; each entry changes what the job of that name declares. What is left
-out is the job's own.
+out is the job's own. An entry with one of the last keys, the kinds, declares a job.
 
 | Key | What |
 |---|---|
 `)
 	for _, field := range JobFields() {
 		fmt.Fprintf(&b, "| %s | %s |\n", field.Name, field.Usage)
+	}
+	for _, k := range kinds() {
+		fmt.Fprintf(&b, "\n### %s\n\nSee [declared-jobs.md](../declared-jobs.md).\n\n| Key | What |\n|---|---|\n", k.name)
+		for _, field := range k.keys {
+			fmt.Fprintf(&b, "| %s | %s |\n", field.Name, field.Usage)
+		}
 	}
 	return b.String()
 }
