@@ -73,7 +73,7 @@ func configErrorsOf(job string, err error) []error {
 	if !ok {
 		return []error{&ConfigError{Job: job, Field: "name", Err: err}}
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what errors.Join has joined
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{&ConfigError{Job: job, Field: part.Field, Position: part.Position, Err: part.Err}}
 	}

@@ -101,8 +101,8 @@ func TestDeclaredHTTP(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		ids = append(ids, r.Header.Get("webhook-id")+" "+r.Header.Get("Scheduler-Attempt"))
-		signed = append(signed, r.Header.Get("webhook-signature") != "")
+		ids = append(ids, r.Header.Get("Webhook-Id")+" "+r.Header.Get("Scheduler-Attempt"))
+		signed = append(signed, r.Header.Get("Webhook-Signature") != "")
 		switch {
 		case r.URL.Path == "/gone":
 			http.Error(w, "no such hook", http.StatusGone)
@@ -222,9 +222,9 @@ func requireEnded(t *testing.T, paths ...string) {
 	for _, path := range paths {
 		pid := requireBegun(t, path)
 		testdb.WaitFor(t, "the end of "+path, 15*time.Second, func(context.Context) (bool, any, error) {
-			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // empty once it is gone
 			_, state, _ := strings.Cut(string(stat), ") ")
-			return err != nil || strings.HasPrefix(state, "Z"), string(stat), nil
+			return state == "" || strings.HasPrefix(state, "Z"), string(stat), nil
 		})
 	}
 }

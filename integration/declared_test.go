@@ -36,9 +36,9 @@ func serveDeclared(t *testing.T, db *testdb.DB, content string, variables ...str
 }
 
 // change runs a statement of a test.
-func change(t *testing.T, db *testdb.DB, statement string, args ...any) {
+func change(t *testing.T, db *testdb.DB, statement string) {
 	t.Helper()
-	_, err := db.Pool(t).Exec(t.Context(), statement, args...)
+	_, err := db.Pool(t).Exec(t.Context(), statement)
 	require.NoError(t, err, statement)
 }
 

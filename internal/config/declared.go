@@ -132,7 +132,7 @@ func kindNames() string {
 func (d *document) refuseDeclared(entry *fileJob, err error) {
 	_, isField := errors.AsType[*jobs.FieldError](err)
 	_, isParameter := errors.AsType[*jobs.ParameterError](err)
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && (isField || isParameter) { //nolint:errorlint // what errors.Join has joined
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && (isField || isParameter) {
 		for _, one := range joined.Unwrap() {
 			d.refuseDeclared(entry, one)
 		}
@@ -166,7 +166,7 @@ func (d *document) declareParameters(entry *fileJob, k kind) []jobs.Parameter {
 		// file then takes its own, which fits what else is in it.
 		p := jobs.Parameter{Name: e.name, OmitDefault: true}
 		if resolve(e.value).Kind == yaml.MappingNode {
-			d.explicit(entry, e, &p)
+			d.explicit(e, &p)
 		} else {
 			p.Default = entry.config.Parameters[e.name]
 			if p.Type = typeOf(p.Default); p.Type == "" {
@@ -180,7 +180,7 @@ func (d *document) declareParameters(entry *fileJob, k kind) []jobs.Parameter {
 }
 
 // explicit reads a parameter that says more than its value.
-func (d *document) explicit(entry *fileJob, e entry, p *jobs.Parameter) {
+func (d *document) explicit(e entry, p *jobs.Parameter) {
 	what := "parameters." + e.name
 	for _, part := range d.mapping(e.value, what, []string{"default", "type", "description", "minimum", "maximum", "enum"}) {
 		var err error

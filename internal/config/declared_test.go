@@ -192,8 +192,8 @@ func TestDeclaredCredentials(t *testing.T) {
 			require.NoError(t, err, name)
 			continue
 		}
-		part, ok := err.(*jobs.FieldError)
-		require.True(t, ok, name)
+		var part *jobs.FieldError
+		require.ErrorAs(t, err, &part, name)
 		located := settings.Locate(&scheduler.ConfigError{Job: "a", Field: part.Field, Err: part.Err})
 		require.ErrorContains(t, located, test.says, name)
 		require.NotContains(t, located.Error(), "hidden")

@@ -59,7 +59,7 @@ func TestHTTPSignsWhatTheRunIs(t *testing.T) {
 		r := <-got
 		require.JSONEq(t, `{"job": "nightly", "run_id": 7, "tick": "2026-11-27T03:00:00Z", "trigger": "schedule", "parameters": {"keep": 3}}`, r.body)
 		require.Equal(t, "nightly-20261127T030000000000Z", r.header.Get("Idempotency-Key"))
-		require.Equal(t, r.header.Get("Idempotency-Key"), r.header.Get("webhook-id"))
+		require.Equal(t, r.header.Get("Idempotency-Key"), r.header.Get("Webhook-Id"))
 		require.Equal(t, string(rune('0'+n)), r.header.Get("Scheduler-Attempt"))
 		require.Equal(t, "Bearer hidden", r.header.Get("Authorization"))
 		require.Equal(t, "application/json", r.header.Get("Content-Type"))
@@ -75,7 +75,7 @@ func TestHTTPSignsWhatTheRunIs(t *testing.T) {
 	}
 	_, _, err = attempt(t, job, func(run *jobs.Run) { run.Trigger = jobs.TriggerManual })
 	require.NoError(t, err)
-	require.Equal(t, "nightly-20261127T030000000000Z-run-7", (<-got).header.Get("webhook-id"))
+	require.Equal(t, "nightly-20261127T030000000000Z-run-7", (<-got).header.Get("Webhook-Id"))
 	_, message, err := attempt(t, job, func(run *jobs.Run) { run.DryRun = true })
 	require.NoError(t, err)
 	require.Contains(t, message, "a run would send POST "+url+"/hook")

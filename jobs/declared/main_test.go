@@ -1,7 +1,9 @@
 package declared_test
 
 import (
+	"errors"
 	"log/slog"
+	"maps"
 	"testing"
 	"time"
 
@@ -51,11 +53,9 @@ func fieldsOf(err error) map[string]int {
 	fields := make(map[string]int)
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
-			for field, position := range fieldsOf(one) {
-				fields[field] = position
-			}
+			maps.Copy(fields, fieldsOf(one))
 		}
-	} else if part, ok := err.(*jobs.FieldError); ok {
+	} else if part, ok := errors.AsType[*jobs.FieldError](err); ok {
 		fields[part.Field] = part.Position
 	}
 	return fields
