@@ -20,6 +20,11 @@ import (
 // with them, or it does at its next start.
 var ErrRunsLeft = worker.ErrLeft
 
+// ErrJobStuck: the replica has ended, and a job has not, which ignores the end of its
+// context. Its transaction was rolled back; what else it does goes on until the process
+// ends.
+var ErrJobStuck = worker.ErrStuck
+
 // ErrAlreadyRun: [Scheduler.Run] was called before.
 var ErrAlreadyRun = errors.New("the scheduler was run already: it is one replica's life; make another with New")
 
@@ -47,7 +52,8 @@ func (s *Scheduler) Config() Config { return s.config.withDefaults() }
 // the election and works jobs until ctx ends; then it gives leadership away, lets
 // its runs finish for the shutdown timeout, and returns when nothing of it is
 // left running, and everything that it has taken from a Pool is given back. A clean end
-// returns nil; where runs had to be handed to others, the error is [ErrRunsLeft]. It can
+// returns nil; where runs had to be handed to others, the error is [ErrRunsLeft], and where
+// a job did not return, [ErrJobStuck]. It can
 // be called once, and then is [ErrAlreadyRun].
 //
 // The errors before anything was changed: [ErrStandby], [ErrSchema], [ErrPrivilege],

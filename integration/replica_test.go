@@ -85,6 +85,12 @@ func testRegistry() *jobs.Registry {
 				}
 				return jobs.Result{Message: mailer.String()}, nil
 			}),
+		jobs.Func(jobs.Definition{Name: "poison", Schedule: "@yearly", MaxAttempts: 2},
+			func(ctx context.Context, _ *jobs.Run) (jobs.Result, error) {
+				go func() { panic("nobody can recover from this") }()
+				<-ctx.Done()
+				return jobs.Result{}, ctx.Err()
+			}),
 		jobs.Func(jobs.Definition{Name: "locker", Schedule: "@yearly", MaxAttempts: 3}, locker),
 		sweep{},
 	)

@@ -27,6 +27,11 @@ var (
 	// than one thing is.
 	ErrAppValue = errors.New("application value missing or ambiguous")
 
+	// ErrTxOfRun: a job has tried to commit or roll back run.Tx, or batch.Tx. That is the
+	// scheduler's to do, with the run's record: return nil to have it committed, an error to
+	// have it rolled back.
+	ErrTxOfRun = errors.New("the transaction of a run is the scheduler's to end: return nil to have it committed, an error to have it rolled back")
+
 	// ErrBlocked: a run has stopped before it changed anything, because a bound would
 	// have been passed. See [Blocked].
 	ErrBlocked = errors.New("blocked")

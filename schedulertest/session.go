@@ -12,20 +12,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/systempromptio/scheduler/jobs"
 )
 
-var (
-	// ErrNotTheJobs: the job has ended a transaction that is the scheduler's to end.
-	ErrNotTheJobs = errors.New("a job must not end the transaction of its run: return nil to have it committed, an error to have it rolled back")
-
-	// ErrEnded: the job has used a transaction after it had ended, or after the job had
-	// returned.
-	ErrEnded = errors.New("the transaction has ended")
-
-	// ErrOrder: transactions that stand for some of several connections have one in a
-	// test, on which an older one cannot be rolled back without a younger one.
-	ErrOrder = errors.New("a test has one connection, on which transactions are rolled back youngest first")
-)
+// ErrOrder: transactions that stand for some of several connections have one in a test, on
+// which an older one cannot be rolled back without a younger one.
+var ErrOrder = errors.New("a test has one connection, on which transactions are rolled back youngest first")
 
 // session is the one connection of a test, in a transaction that is rolled back. What
 // the job sees as transactions are savepoints of it. Its calls are one at a time.
@@ -181,7 +174,7 @@ func (t *tx) use(ctx context.Context) error {
 		if t.kind != kindKit {
 			t.s.problem("it used a transaction that had ended")
 		}
-		return ErrEnded
+		return pgx.ErrTxClosed
 	}
 	t.s.mu.Lock()
 	hook := t.s.hookFunc
@@ -214,7 +207,7 @@ func (t *tx) counted(ctx context.Context) (done func()) {
 // Begin opens a transaction in this one.
 func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
 	if t.ended.Load() {
-		return nil, ErrEnded
+		return nil, pgx.ErrTxClosed
 	}
 	nested, err := t.s.begin(ctx, kindNested, t.inRun)
 	if err != nil {
@@ -228,7 +221,7 @@ func (t *tx) Begin(ctx context.Context) (pgx.Tx, error) {
 func (t *tx) Commit(ctx context.Context) error {
 	if t.kind == kindRun {
 		t.s.problem("it committed the transaction of its run")
-		return ErrNotTheJobs
+		return jobs.ErrTxOfRun
 	}
 	return t.s.end(ctx, t, true)
 }
@@ -240,7 +233,7 @@ func (t *tx) Rollback(ctx context.Context) error {
 			return pgx.ErrTxClosed
 		}
 		t.s.problem("it rolled back the transaction of its run")
-		return ErrNotTheJobs
+		return jobs.ErrTxOfRun
 	}
 	return t.s.end(ctx, t, false)
 }

@@ -226,16 +226,46 @@ func (s *Statements) RunState(ctx context.Context, db Querier, attempt Attempt) 
 	return state, nil
 }
 
+// sessionSettings are those of which a job may think that they hold for it alone.
+var sessionSettings = []string{ //nolint:gochecknoglobals // a list that nobody changes
+	"role", "search_path", "TimeZone", "DateStyle", "IntervalStyle", "statement_timeout", "lock_timeout", "work_mem", "maintenance_work_mem",
+	"row_security", "synchronous_commit", "default_transaction_isolation", "default_transaction_read_only", "session_replication_role",
+}
+
 // StoreProgress writes what a run has done, in the transaction that did it. False:
-// the attempt is lost.
-func (s *Statements) StoreProgress(ctx context.Context, tx pgx.Tx, attempt Attempt, rowsAffected int64, details []byte) (bool, error) {
+// the attempt is lost. It also returns the settings that are in force, as
+// [Statements.SessionSettings] does, and has released the session's advisory locks.
+func (s *Statements) StoreProgress(ctx context.Context, tx pgx.Tx, attempt Attempt, rowsAffected int64, details []byte) (inCharge bool, settings []string, err error) {
 	args := attempt.args()
-	args["rows_affected"], args["details"] = rowsAffected, details
-	tag, err := tx.Exec(ctx, s.Text("store_progress"), args)
-	if err != nil {
-		return false, fmt.Errorf("store the progress of run %d: %w", attempt.RunID, err)
+	args["rows_affected"], args["details"], args["settings"] = rowsAffected, details, sessionSettings
+	err = tx.QueryRow(ctx, s.Text("store_progress"), args).Scan(&settings, nil)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil, nil
 	}
-	return tag.RowsAffected() == 1, nil
+	if err != nil {
+		return false, nil, fmt.Errorf("store the progress of run %d: %w", attempt.RunID, err)
+	}
+	return true, settings, nil
+}
+
+// SessionSettings reads the settings that a job may change for its session.
+func (s *Statements) SessionSettings(ctx context.Context, db Querier) ([]string, error) {
+	var settings []string
+	if err := db.QueryRow(ctx, s.Text("session_settings"), pgx.NamedArgs{"settings": sessionSettings}).Scan(&settings); err != nil {
+		return nil, fmt.Errorf("read the session's settings: %w", err)
+	}
+	return settings, nil
+}
+
+// TidySession releases the session's advisory locks and sets it back to what
+// [Statements.SessionSettings] has read; nil leaves its settings. It says how many were
+// others.
+func (s *Statements) TidySession(ctx context.Context, db Querier, settings []string) (changed int64, err error) {
+	args := pgx.NamedArgs{"settings": sessionSettings[:len(settings)], "values": notNil(settings)}
+	if err := db.QueryRow(ctx, s.Text("tidy_session"), args).Scan(nil, &changed); err != nil {
+		return 0, fmt.Errorf("set the session back: %w", err)
+	}
+	return changed, nil
 }
 
 // ReportProgress writes how far a run is, for people.

@@ -125,6 +125,20 @@ WITH fenced AS (
 )
 UPDATE scheduler.job_runs SET rows_affected = @rows_affected, details = @details
 WHERE id = @run_id AND EXISTS (SELECT FROM fenced)
+-- What a job leaves in the session, which is used by others after it: see session_settings.
+RETURNING ARRAY(SELECT current_setting(s.name) FROM unnest(@settings::text[]) WITH ORDINALITY s (name, n) ORDER BY s.n) AS settings,
+          pg_advisory_unlock_all()::text AS unlocked
+
+-- name: session_settings
+SELECT ARRAY(SELECT current_setting(s.name) FROM unnest(@settings::text[]) WITH ORDINALITY s (name, n) ORDER BY s.n) AS settings
+
+-- name: tidy_session
+-- Sets back what differs, and releases the locks that would outlive all transactions. What
+-- is as it was is not set: that may need a privilege.
+SELECT pg_advisory_unlock_all()::text AS unlocked, (
+    SELECT count(set_config(s.name, s.value, false))
+    FROM unnest(@settings::text[], @values::text[]) s (name, value)
+    WHERE s.value <> current_setting(s.name)) AS changed
 
 -- name: report_progress
 -- Only shown to people: written beside the run's own transaction.

@@ -160,7 +160,7 @@ type line struct {
 
 // encode makes a line of a record.
 func encode(record slog.Record, added []with) json.RawMessage {
-	l := line{Level: record.Level.String(), Message: clean(record.Message, messageMax), Attributes: make(map[string]any)}
+	l := line{Level: record.Level.String(), Message: Clean(record.Message, messageMax), Attributes: make(map[string]any)}
 	if !record.Time.IsZero() {
 		l.At = &record.Time
 	}
@@ -168,7 +168,7 @@ func encode(record slog.Record, added []with) json.RawMessage {
 	into := l.Attributes
 	for _, w := range added {
 		if w.group != "" {
-			into = open(into, clean(w.group, valueMax))
+			into = open(into, Clean(w.group, valueMax))
 		}
 		put(into, w.attrs, &room, 0)
 	}
@@ -217,7 +217,7 @@ func put(into map[string]any, attrs []slog.Attr, room *int, depth int) {
 			return
 		}
 		value := attr.Value.Resolve()
-		key := clean(attr.Key, valueMax)
+		key := Clean(attr.Key, valueMax)
 		if value.Kind() == slog.KindGroup {
 			switch {
 			case depth >= depthMax:
@@ -260,7 +260,7 @@ func plainOf(value slog.Value) (plain any, size int) {
 		return plainOfAny(value.Any())
 	case slog.KindDuration, slog.KindString, slog.KindGroup, slog.KindLogValuer:
 	}
-	text := clean(value.String(), valueMax)
+	text := Clean(value.String(), valueMax)
 	return text, len(text)
 }
 
@@ -274,14 +274,14 @@ func plainOfAny(value any) (plain any, size int) {
 		text = string(value[:min(len(value), valueMax+1)])
 	default:
 		raw := encoded(value)
-		if raw != nil && len(raw) <= valueMax && storable(raw) {
+		if raw != nil && len(raw) <= valueMax && Storable(raw) {
 			return raw, len(raw)
 		}
 		if text = string(raw); raw == nil {
 			text = textOf(value)
 		}
 	}
-	text = clean(text, valueMax)
+	text = Clean(text, valueMax)
 	return text, len(text)
 }
 
@@ -299,9 +299,9 @@ func encoded(value any) (raw json.RawMessage) {
 	return raw
 }
 
-// storable says whether Postgres takes a JSON value: escapes of zero bytes and of halves
+// Storable says whether Postgres takes a JSON value: escapes of zero bytes and of halves
 // of characters are no text to it. What looks like one may as well be one.
-func storable(raw []byte) bool {
+func Storable(raw []byte) bool {
 	return utf8.Valid(raw) && !bytes.Contains(raw, []byte(`\u0000`)) && !bytes.Contains(bytes.ToLower(raw), []byte(`\ud`))
 }
 
@@ -318,8 +318,8 @@ func textOf(value any) (text string) {
 	return fmt.Sprintf("%+v", value)
 }
 
-// clean is a text that Postgres can store, cut after some bytes.
-func clean(text string, most int) string {
+// Clean is a text that Postgres can store, cut after some bytes.
+func Clean(text string, most int) string {
 	cut := len(text) > most
 	if cut {
 		text = text[:most]

@@ -21,6 +21,31 @@ const (
 type besideConns struct {
 	mu   sync.Mutex
 	list []*pgx.Conn
+	// over says why there are no more; nil while there may be.
+	over error
+}
+
+// add notes a connection, or closes it if the attempt is over.
+func (c *besideConns) add(ctx context.Context, conn *pgx.Conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil {
+		_ = conn.Close(ctx) // nothing was done on it
+		return c.over
+	}
+	c.list = append(c.list, conn)
+	return nil
+}
+
+// cut closes the sockets under a job that does not return. The server then ends the
+// sessions, and with them the job's lock.
+func (c *besideConns) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = errAbandoned
+	for _, conn := range c.list {
+		_ = conn.PgConn().Conn().Close() // whoever uses it gets the error
+	}
 }
 
 // besideConnector opens them.
@@ -33,9 +58,9 @@ func (b besideConnector) Connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, ours(fmt.Errorf("open a connection of the run's own: %w", err))
 	}
-	a.conns.mu.Lock()
-	a.conns.list = append(a.conns.list, conn)
-	a.conns.mu.Unlock()
+	if err := a.conns.add(ctx, conn); err != nil {
+		return nil, err
+	}
 	deadline, cancel := context.WithTimeout(ctx, jobLockWait)
 	defer cancel()
 	ticker := time.NewTicker(jobLockInterval)
@@ -64,6 +89,9 @@ func (b besideConnector) Connect(ctx context.Context) (*pgx.Conn, error) {
 func (a *attempt) closeConns(ctx context.Context) {
 	a.conns.mu.Lock()
 	defer a.conns.mu.Unlock()
+	if a.conns.over == nil {
+		a.conns.over = errReturned
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	for _, conn := range a.conns.list {

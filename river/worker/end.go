@@ -15,6 +15,7 @@ import (
 
 	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/internal/metrics"
+	"github.com/systempromptio/scheduler/internal/runlog"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
 )
@@ -41,32 +42,51 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 	case errors.Is(cause, errAttemptLost):
 		return a.lost(ctx)
 	case errors.Is(ctxCause, rivertype.ErrJobCancelledRemotely):
-		return a.fail(ctx, sql.Failure{Error: "cancelled: " + cause.Error(), Trace: trace, Cancelled: true})
+		return a.fail(ctx, sql.Failure{Error: "cancelled: " + textOf(cause), Trace: trace, Cancelled: true})
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		cause = fmt.Errorf("timed out after %v: %w", a.Timeout(a.riverJob), cause)
 	case ctx.Err() != nil, presence.Err() != nil:
 		return a.giveBack(ctx, sql.Interruption{})
 	case a.broke(cause) && a.interruptions() < interruptionsMax:
-		return a.giveBack(ctx, sql.Interruption{Error: "interrupted: " + cause.Error(), Wait: a.interruptionWait()})
+		return a.giveBack(ctx, sql.Interruption{Error: "interrupted: " + textOf(cause), Wait: a.interruptionWait()})
 	}
 	return a.fail(ctx, sql.Failure{
-		Error: cause.Error(), Trace: trace, Permanent: jobs.IsPermanent(cause), Blocked: jobs.IsBlocked(cause), Backoff: a.backoff(cause),
+		Error: textOf(cause), Trace: runlog.Clean(trace, errorMax), Permanent: jobs.IsPermanent(cause), Blocked: jobs.IsBlocked(cause), Backoff: a.backoff(cause),
 	})
 }
+
+// errorMax cuts the text of an error, and a stack, in bytes.
+const errorMax = 64 << 10
+
+// textOf is an error's text, whatever its methods do, so that Postgres can store it.
+func textOf(err error) string { return runlog.Clean(fmt.Sprintf("%v", err), errorMax) }
 
 // backoff is the wait before the next attempt.
 func (a *attempt) backoff(cause error) time.Duration {
 	if wait, ok := jobs.RetryWait(cause); ok {
 		return wait
 	}
-	if backoff := a.job.Definition().BackoffFunc; backoff != nil {
-		return max(backoff(a.riverJob.Attempt), 0)
+	if a.definition.BackoffFunc != nil {
+		if wait, ok := backoffOf(a.definition.BackoffFunc, a.riverJob.Attempt); ok {
+			return max(wait, 0)
+		}
+		a.logger.Warn("the job's BackoffFunc panicked; River's default is used")
 	}
 	// River counts the errors, of which interruptions leave some, too.
 	row := *a.riverJob.JobRow
 	row.Errors = row.Errors[:min(len(row.Errors), max(row.Attempt-1, 0))]
 	policy := &river.DefaultClientRetryPolicy{}
 	return max(time.Until(policy.NextRetry(&row)), 0)
+}
+
+// backoffOf asks a job; false if it panics.
+func backoffOf(fn func(attempt int) time.Duration, attempt int) (wait time.Duration, ok bool) {
+	defer func() {
+		if recover() != nil {
+			wait, ok = 0, false
+		}
+	}()
+	return fn(attempt), true
 }
 
 func (a *attempt) fail(ctx context.Context, failure sql.Failure) error {
@@ -223,5 +243,10 @@ func (a *attempt) inTxWithin(ctx context.Context, fn func(ctx context.Context, t
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	defer context.AfterFunc(a.ending, cancel)()
-	return a.inTx(ctx, "begin_batch", func(tx pgx.Tx) error { return fn(ctx, tx) })
+	// Not one of the job's, which are over by now.
+	tx, err := a.begin(ctx, "begin_batch", nil)
+	if err != nil {
+		return err
+	}
+	return a.endTx(ctx, tx, func(tx pgx.Tx) error { return fn(ctx, tx) })
 }

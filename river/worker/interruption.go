@@ -58,7 +58,7 @@ type besideTx struct {
 type besideBeginner struct{ attempt *attempt }
 
 func (b besideBeginner) Begin(ctx context.Context) (pgx.Tx, error) {
-	tx, err := b.attempt.begin(ctx, "begin_batch")
+	tx, err := b.attempt.hold(ctx, "begin_batch", nil)
 	if err != nil {
 		return nil, err
 	}

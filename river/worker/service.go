@@ -42,8 +42,9 @@ const (
 	fetchPollIntervalPollOnly = 500 * time.Millisecond
 
 	// endingAfter is how long after the shutdown timeout the end of an attempt may still
-	// be recorded: its last batch is allowed to commit.
-	endingAfter = batchGrace + time.Second
+	// be recorded: its last batch is allowed to commit, and
+	// a job that does not return is waited for.
+	endingAfter = stuckAfter + 2*time.Second
 )
 
 // Presence says whether the replica can prove that it is alive.
@@ -131,6 +132,7 @@ type Service struct {
 	// leaving is set when runs are to be finished; left counts those that were not.
 	leaving atomic.Bool
 	left    atomic.Int64
+	stuck   stuck
 }
 
 // ErrLeft: the replica had to leave runs unfinished; others go on with them.
@@ -160,7 +162,8 @@ func New(config Config) (*Service, error) {
 
 	workers := river.NewWorkers()
 	for _, job := range config.Registry.List() {
-		river.AddWorkerArgs(workers, jobs.Args{JobName: job.Definition().Name}, &jobWorker{Service: s, job: job})
+		definition := job.Definition()
+		river.AddWorkerArgs(workers, jobs.Args{JobName: definition.Name}, &jobWorker{Service: s, job: job, definition: definition})
 	}
 	poll := fetchPollInterval
 	if config.PollOnly {
@@ -229,10 +232,11 @@ func (s *Service) Run(ctx context.Context) error {
 
 // leftRuns is the error of a replica that had to leave runs.
 func (s *Service) leftRuns() error {
+	var err error
 	if left := s.left.Load(); left > 0 {
-		return fmt.Errorf("%w (runs: %d)", ErrLeft, left)
+		err = fmt.Errorf("%w (runs: %d)", ErrLeft, left)
 	}
-	return nil
+	return errors.Join(err, s.stuck.err())
 }
 
 // start starts River's client, for as long as it takes if the database is away.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
-	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/internal/metrics"
 	"github.com/systempromptio/scheduler/internal/runlog"
 	"github.com/systempromptio/scheduler/internal/tracing"
@@ -26,14 +24,14 @@ import (
 // errAttemptLost: another attempt is in charge of the run, or it was ended.
 var errAttemptLost = errors.New("the attempt is not in charge of the run any more")
 
-// errReadOnly: a connection was made while the database was read-only, and stays so.
-var errReadOnly = errors.New("the pool has given a connection that is read-only; it was closed")
-
 // jobWorker works one kind of River job.
 type jobWorker struct {
 	river.WorkerDefaults[jobs.Args]
 	*Service
 	job jobs.Job
+	// definition is the job's when the replica started: what Definition says later does not
+	// matter.
+	definition jobs.Definition
 }
 
 // Timeout bounds the attempt, as the leader decided when it enqueued the run.
@@ -41,8 +39,8 @@ func (w *jobWorker) Timeout(job *river.Job[jobs.Args]) time.Duration {
 	switch {
 	case job.Args.Timeout > 0:
 		return job.Args.Timeout
-	case w.job.Definition().Timeout > 0:
-		return w.job.Definition().Timeout
+	case w.definition.Timeout > 0:
+		return w.definition.Timeout
 	}
 	return jobs.TimeoutDefault
 }
@@ -62,15 +60,26 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 		a.id.AttemptedAt = *job.AttemptedAt
 	}
 	defer w.known.add(job.ID)()
-	a.metrics = w.config.Metrics.Work(job.Kind, w.Timeout(job))
+	returned, err := a.run(ctx)
+	if returned != nil {
+		a.awaitReturn(context.WithoutCancel(ctx), returned)
+	}
+	return err
+}
+
+// run runs the attempt and records its end. If the job has not returned, it will be heard
+// of from the channel.
+func (a *attempt) run(ctx context.Context) (returned <-chan outcome, err error) {
+	job := a.riverJob
+	a.metrics = a.config.Metrics.Work(job.Kind, a.Timeout(job))
 	a.outcome = metrics.OutcomeLost
-	ctx, a.span = w.config.Tracer.Attempt(ctx, job.Metadata, tracing.Run{
+	ctx, a.span = a.config.Tracer.Attempt(ctx, job.Metadata, tracing.Run{
 		Job: job.Kind, ID: job.Args.RunID, Tick: job.Args.Tick, Trigger: string(job.Args.Trigger), DryRun: job.Args.DryRun,
 	}, job.Attempt)
 	if trace := a.span.TraceID(); trace != "" {
 		a.logger = a.logger.With(slog.String("trace_id", trace))
 	}
-	a.kept = runlog.New(w.config.LogLines)
+	a.kept = runlog.New(a.config.LogLines)
 	var failure error
 	defer func() {
 		a.metrics.End(a.outcome)
@@ -80,11 +89,11 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	// not fetch the run again and again, but not until the leader takes the run
 	// away, which would count as an attempt.
 	heldCtx, cancelHeld := context.WithTimeout(ctx, presenceWait)
-	presence, err := w.config.Presence.Held(heldCtx)
+	presence, err := a.config.Presence.Held(heldCtx)
 	cancelHeld()
 	if err != nil {
 		// Not at once again: nothing could be done then, either.
-		return a.giveBack(ctx, sql.Interruption{Wait: presenceLostWait})
+		return nil, a.giveBack(ctx, sql.Interruption{Wait: presenceLostWait})
 	}
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -92,15 +101,13 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	batchCtx, endBatches := gently(ctx, presence)
 	defer endBatches()
 	a.batchCtx = batchCtx
-	defer a.beside.end(ctx, a.logger)
-	defer a.closeConns(ctx)
-	trace, err := a.guarded(runCtx)
-	if err == nil {
+	ended, returned := a.attended(runCtx)
+	if ended.err == nil {
 		a.outcome = metrics.StatusSuccess
-		return nil
+		return nil, nil
 	}
-	failure = err
-	return a.end(ctx, presence, err, trace)
+	failure = ended.err
+	return returned, a.end(ctx, presence, ended.err, ended.trace)
 }
 
 // presenceWait is shorter than the 1.5 s after which the leader takes the runs of
@@ -161,30 +168,13 @@ type attempt struct {
 	batchCtx context.Context //nolint:containedctx // it is the attempt's
 	beside   besideTxs
 	conns    besideConns
+	txs      transactions
+	// session is that of the transaction under way.
+	session *session
 
 	progressMu   sync.Mutex
 	lastProgress time.Time
 	estimate     estimate
-}
-
-// details is what the ledger keeps of a run, beside its columns.
-type details struct {
-	Targets  jobs.Targets    `json:"targets,omitempty"`
-	Batches  int64           `json:"batches,omitempty"`
-	Total    int64           `json:"total,omitempty"`
-	Message  string          `json:"message,omitempty"`
-	Cursor   json.RawMessage `json:"cursor,omitempty"`
-	Progress *jobs.Progress  `json:"progress,omitempty"`
-}
-
-// guarded turns a panic of the job into an error with its stack.
-func (a *attempt) guarded(ctx context.Context) (trace string, err error) {
-	defer func() {
-		if recovered := recover(); recovered != nil {
-			trace, err = string(debug.Stack()), fmt.Errorf("panic: %v", recovered)
-		}
-	}()
-	return "", a.work(ctx)
 }
 
 func (a *attempt) work(ctx context.Context) error {
@@ -205,7 +195,7 @@ func (a *attempt) work(ctx context.Context) error {
 	if a.details.Targets == nil {
 		a.details.Targets = jobs.Targets{}
 	}
-	definition := a.job.Definition()
+	definition := a.definition
 	parameters, err := jobs.ResolveJSON(definition, a.riverJob.Args.Parameters)
 	if err != nil {
 		return jobs.Permanent(err)
@@ -272,11 +262,10 @@ func (a *attempt) workTx(ctx context.Context, job jobs.TxJob, run *jobs.Run) err
 		if err != nil {
 			return err
 		}
-		rows = result.RowsAffected
-		if rows == 0 {
-			rows = result.Targets.Rows()
+		if rows, err = rowsOf(result); err != nil {
+			return err
 		}
-		return a.record(ctx, tx, details{Targets: result.Targets, Message: result.Message}, rows, true)
+		return a.record(ctx, tx, details{Targets: storableTargets(result.Targets), Message: storableLine(result.Message)}, rows, true)
 	})
 	if err == nil {
 		a.changed(rows)
@@ -346,84 +335,6 @@ func (a *attempt) batch(ctx context.Context, batches jobs.Batches) (done bool, e
 	return done, nil
 }
 
-// after is d with what a batch did.
-func (d details) after(batch *jobs.Batch) (details, error) {
-	next := d
-	next.Targets = jobs.Targets{}
-	next.Targets.Merge(d.Targets)
-	next.Targets.Merge(batch.Targets)
-	next.Batches++
-	if batch.Message != "" {
-		next.Message = batch.Message
-	}
-	if batch.Total > 0 {
-		next.Total = batch.Total
-	}
-	next.Progress = &jobs.Progress{Done: next.Targets.Rows(), Total: next.Total, Message: next.Message}
-	if batch.Cursor != nil {
-		cursor, err := json.Marshal(batch.Cursor)
-		if err != nil {
-			return details{}, fmt.Errorf("encode the cursor: %w", err)
-		}
-		next.Cursor = cursor
-	}
-	return next, nil
-}
-
-// begin opens a transaction by a statement of ours, which also says for how long
-// it may be idle: the locks of a replica that is frozen or cut off must not stay.
-func (a *attempt) begin(ctx context.Context, statement string) (pgx.Tx, error) {
-	tx, err := a.config.Pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: a.config.Statements.Text(statement) + a.settings})
-	if err != nil {
-		if a.config.SharedPool && ctx.Err() == nil && connection.IsAway(err) {
-			a.config.Watch.saw(ctx, err)
-		}
-		return nil, ours(fmt.Errorf("begin a transaction: %w", err))
-	}
-	if a.config.SharedPool && !connection.IsWritable(tx.Conn()) {
-		_ = tx.Conn().Close(ctx) // the pool makes another
-		_ = tx.Rollback(ctx)
-		return nil, &interruptedError{errReadOnly}
-	}
-	return tx, nil
-}
-
-// inTx runs fn in a transaction and commits it if fn returns nil.
-func (a *attempt) inTx(ctx context.Context, begin string, fn func(tx pgx.Tx) error) error {
-	tx, err := a.begin(ctx, begin)
-	if err != nil {
-		return err
-	}
-	// After a commit this does nothing; after a failure, the cause matters more.
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := fn(tx); err != nil {
-		return interruptionOf(ctx, tx.Conn(), err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return interruptionOf(ctx, tx.Conn(), ours(fmt.Errorf("commit run %d: %w", a.id.RunID, err)))
-	}
-	return nil
-}
-
-// sandboxed runs the job's part of a transaction. In a dry run it happens behind
-// a savepoint to which everything is rolled back.
-func (a *attempt) sandboxed(ctx context.Context, tx pgx.Tx, fn func(tx pgx.Tx) error) error {
-	if !a.riverJob.Args.DryRun {
-		return fn(tx)
-	}
-	savepoint, err := tx.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("begin a dry run: %w", err)
-	}
-	if err := fn(savepoint); err != nil {
-		return err
-	}
-	if err := savepoint.Rollback(ctx); err != nil {
-		return fmt.Errorf("roll back a dry run: %w", err)
-	}
-	return nil
-}
-
 func (a *attempt) fence(ctx context.Context, tx pgx.Tx) error {
 	inCharge, err := a.config.Statements.Fence(ctx, tx, a.id)
 	if err != nil {
@@ -442,13 +353,14 @@ func (a *attempt) record(ctx context.Context, tx pgx.Tx, d details, rows int64, 
 	if err != nil {
 		return fmt.Errorf("encode the details of run %d: %w", a.id.RunID, err)
 	}
-	inCharge, err := a.config.Statements.StoreProgress(ctx, tx, a.id, rows, encoded)
+	inCharge, settings, err := a.config.Statements.StoreProgress(ctx, tx, a.id, rows, encoded)
 	if err != nil {
 		return ours(err)
 	}
 	if !inCharge {
 		return errAttemptLost
 	}
+	a.session.stored(settings)
 	if !done {
 		return nil
 	}
@@ -485,7 +397,7 @@ const progressInterval = 500 * time.Millisecond
 // reportProgress stores a report beside the run's transaction, so that people see
 // it before the run commits.
 func (a *attempt) reportProgress(ctx context.Context, progress jobs.Progress) {
-	if !a.progressMu.TryLock() {
+	if a.txs.isOver() != nil || !a.progressMu.TryLock() {
 		return
 	}
 	defer a.progressMu.Unlock()
@@ -494,6 +406,7 @@ func (a *attempt) reportProgress(ctx context.Context, progress jobs.Progress) {
 	}
 	a.lastProgress = time.Now()
 	a.estimate.complete(&progress)
+	progress.Message = storableLine(progress.Message)
 	encoded, err := json.Marshal(progress)
 	if err == nil {
 		err = a.config.Statements.ReportProgress(ctx, a.config.Pool, a.id.RunID, encoded)

@@ -27,6 +27,8 @@ const (
 	exitRefused = 2
 	// exitRunsLeft: a replica ended as it was asked to, and others go on with runs.
 	exitRunsLeft = 3
+	// exitJobStuck: a replica ended as it was asked to, though a job did not return.
+	exitJobStuck = 4
 	// exitSignal and the signal's number: ended at once by a second signal, as a shell
 	// has it.
 	exitSignal = 128
@@ -151,6 +153,9 @@ var refusals = map[string]string{ //nolint:gochecknoglobals // a table that nobo
 func exitCode(err error) int {
 	if _, ok := errors.AsType[*partialError](err); !ok && isRefused(err) {
 		return exitRefused
+	}
+	if errors.Is(err, scheduler.ErrJobStuck) {
+		return exitJobStuck
 	}
 	if errors.Is(err, scheduler.ErrRunsLeft) {
 		return exitRunsLeft
