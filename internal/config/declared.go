@@ -62,7 +62,7 @@ func kinds() []kind {
 				{Name: "env", Usage: "environment variables and their values"},
 				{Name: "inherit", Usage: "environment variables of the scheduler that the command gets, beside " + strings.Join(inherited(), ", ")},
 				{Name: "directory", Usage: "where it runs; by default where the scheduler does"},
-				{Name: "grace", Usage: "how long it has to end after SIGTERM; by default 5s, at most 30s"},
+				{Name: "grace", Usage: "how long it has to end after SIGTERM; by default 3s, at most 5s"},
 			},
 		},
 	}

@@ -139,7 +139,7 @@ func ExampleExec() {
 		Grace:      declared.GraceDefault, // at most declared.GraceMax
 	})
 	fmt.Println(job.Definition().Name, declared.GraceMax, err)
-	// Output: rotate_backups 30s <nil>
+	// Output: rotate_backups 5s <nil>
 }
 
 // Deleting rows by a condition: the engine of package retention does it, in short batches.

@@ -22,11 +22,11 @@ import (
 
 const (
 	// GraceDefault is how long a command has to end after SIGTERM.
-	GraceDefault = 5 * time.Second
+	GraceDefault = 3 * time.Second
 
-	// GraceMax is the longest such time: a replica that leaves waits for it, and one that
-	// was given up for dead may be doubled for as long.
-	GraceMax = 30 * time.Second
+	// GraceMax is the longest such time: a job that has not returned a second after that
+	// counts as one that ignores the end of its context.
+	GraceMax = 5 * time.Second
 
 	// variableMax bounds a parameter's text in the environment, which the kernel does, too.
 	variableMax = 100_000
