@@ -48,21 +48,10 @@ const (
 )
 
 const (
-	// onTime is the delay up to which a tick does not count as missed: twice the
-	// five seconds that a take-over may take from a leader that is cut off.
-	onTime = 10 * time.Second
-
 	// decisionsMax is how many rows of the ledger one transaction has before it takes no
 	// further job: far below what a transaction of the leader may last.
 	decisionsMax = jobs.CatchUpLimitMax / 2
 )
-
-// decision is a row of the ledger, and what its ticks come from.
-type decision struct {
-	sql.TickDecision
-
-	schedule *cron.Schedule
-}
 
 // decideDue decides the ticks of the jobs that have been due for longest, a chunk of
 // them: between two chunks the leader beats, and looks after everything else.
@@ -150,82 +139,14 @@ func (l *lead) decideJobs(ctx context.Context, tx pgx.Tx, due []sql.DueJob) erro
 	return l.config.Statements.AdvanceJobs(ctx, tx, advances)
 }
 
-// decideJob decides the ticks of one job from next_run up to now: which are run,
-// by the catch-up policy; the others are one row of missed ones.
-func (l *lead) decideJob(job sql.DueJob, schedule *cron.Schedule) []decision {
-	before := job.NextRun.Add(-time.Microsecond)
-	count, first, last := schedule.Count(before, job.Now)
-	if count == 0 {
-		// The zone's rules changed since the run was planned.
-		return nil
-	}
-	run, reason := l.ticksToRun(job, schedule, before, last, count)
-	var decisions []decision
-	missedUntil := job.Now
-	if len(run) > 0 {
-		missedUntil = run[0].Add(-time.Nanosecond)
-	}
-	if missed, _, lastMissed := schedule.Count(before, missedUntil); missed > 0 {
-		decisions = append(decisions, missedRow(job.JobName, schedule, reason, job.DryRun, missed, first, lastMissed))
-	}
-	if len(run) == 1 && run[0].Equal(last) && (jobs.CatchUp(job.CatchUp) != jobs.CatchUpAll || count == 1) {
-		return append(decisions, decision{l.decideTick(job, last), schedule})
-	}
-	for _, tick := range run {
-		decisions = append(decisions, decision{sql.TickDecision{
-			JobName: job.JobName, Tick: tick, Status: string(jobs.StatusWaiting), Reason: ReasonCatchUp, DryRun: job.DryRun,
-		}, schedule})
-	}
-	return decisions
-}
-
-// ticksToRun applies the catch-up policy to the ticks after before and up to last.
-// The reason is that of those that are not run.
-func (l *lead) ticksToRun(job sql.DueJob, schedule *cron.Schedule, before, last time.Time, count int64) (run []time.Time, reason string) {
-	policy, onTimeStill := jobs.CatchUp(job.CatchUp), job.Now.Sub(last) <= onTime
-	reason = l.lateReason(before)
-	switch {
-	case onTimeStill && (count == 1 || policy != jobs.CatchUpAll):
-		return []time.Time{last}, reason
-	case policy == jobs.CatchUpNone:
-		return nil, reason
-	}
-	from := before
-	if job.CatchUpMaxAge != nil {
-		if oldest := job.Now.Add(-*job.CatchUpMaxAge - time.Nanosecond); oldest.After(from) {
-			from = oldest
-		}
-	}
-	if onTimeStill && !from.Before(last) {
-		from = last.Add(-time.Nanosecond)
-	}
-	limit := 1
-	if policy == jobs.CatchUpAll {
-		limit = job.CatchUpLimit
-	}
-	within, _, _ := schedule.Count(from, job.Now)
-	switch {
-	case policy == jobs.CatchUpAll && within > int64(limit):
-		reason = ReasonCatchUpLimit
-	case within == 0, policy == jobs.CatchUpAll && within < count:
-		reason = ReasonCatchUpMaxAge
-	}
-	return schedule.Newest(limit, from, job.Now), reason
-}
-
 // lateReason says why a tick was not decided when it was due.
 func (l *lead) lateReason(tick time.Time) string {
-	if tick.Before(l.term.BeganAt()) {
-		return ReasonOutage
-	}
-	return ReasonLate
+	return lateReason(l.term.BeganAt(), tick)
 }
 
-func missedRow(job string, schedule *cron.Schedule, reason string, dryRun bool, count int64, first, last time.Time) decision {
-	return decision{sql.TickDecision{
-		JobName: job, Tick: first, Status: string(jobs.StatusMissed), Reason: reason,
-		MissedCount: count, LastMissedTick: &last, DryRun: dryRun,
-	}, schedule}
+// decideJob decides the ticks of one job from next_run up to now.
+func (l *lead) decideJob(job sql.DueJob, schedule *cron.Schedule) []decision {
+	return ticksOf(job, schedule, l.term.BeganAt(), func(tick time.Time) sql.TickDecision { return l.decideTick(job, tick) })
 }
 
 // decideTick decides one tick that is due now, by the overlap policy.
@@ -236,54 +157,10 @@ func (l *lead) decideTick(job sql.DueJob, tick time.Time) sql.TickDecision {
 		d.Status, d.Reason = string(jobs.StatusSkipped), fmt.Sprintf("%s: %v", ReasonInvalidParameters, err)
 		return d
 	}
-	switch place(job) {
-	case placeNone:
-		d.Status, d.Reason = string(jobs.StatusSkipped), ReasonOverlap
-	case placeLine:
-		d.Status, d.Reason = string(jobs.StatusWaiting), ReasonQueued
-	case placeNow, placeMade:
+	if d.Status, d.Reason = statusOf(job); d.Status == string(jobs.StatusPending) {
 		d.Parameters = parameters
 	}
 	return d
-}
-
-// where is what the overlap policy says about a new run.
-type where int
-
-const (
-	// placeNow: it may run.
-	placeNow where = iota
-	// placeMade: it may run once what is unfinished or waits has made room.
-	placeMade
-	// placeLine: it waits.
-	placeLine
-	// placeNone: it is left out.
-	placeNone
-)
-
-func place(job sql.DueJob) where {
-	switch jobs.Overlap(job.Overlap) {
-	case jobs.OverlapAllow:
-		return placeNow
-	case jobs.OverlapCancel:
-		if job.Unfinished || job.Queued {
-			return placeMade
-		}
-		return placeNow
-	case jobs.OverlapQueue:
-		switch {
-		case job.Queued:
-			return placeNone
-		case job.Unfinished:
-			return placeLine
-		}
-		return placeNow
-	case jobs.OverlapSkip:
-	}
-	if job.Unfinished {
-		return placeNone
-	}
-	return placeNow
 }
 
 // writeDecisions writes rows of the ledger. A tick that is in it already is not

@@ -87,6 +87,8 @@ Results go to standard output, the log and errors to standard error. Exit codes:
      schedule or time, a wrong password, a missing privilege or table, a database that is
      read-only or behind a pooler, a schema that is missing or old
   3  a replica ended as asked, and other replicas go on with what it was running
+  4  a replica ended as asked, though a job did not return: its transaction was
+     rolled back, what else it did ended with the process
   128 and a signal's number: ended at once by a second signal`,
 		Example: `  scheduler dev                  # try it: a database, a replica, rows that get cleaned
   scheduler serve --migrate      # a replica
