@@ -34,21 +34,20 @@ func checkDefinition(t testing.TB, c *contract) {
 	again("after a run")
 }
 
-// plain is a definition of which two can be compared.
+// plain is a definition of which two can be compared: no two functions are equal.
 func plain(d jobs.Definition) any {
-	hasBackoff := d.BackoffFunc != nil
-	d.BackoffFunc = nil
-	d.Parameters = slices.Clone(d.Parameters)
-	needs := make([]string, 0, len(d.Needs)) // each holds a function, of which no two are equal
+	needs := make([]string, 0, len(d.Needs))
 	for _, need := range d.Needs {
 		needs = append(needs, need.Type()+": "+need.Purpose())
 	}
-	d.Needs = nil
+	hasBackoff := d.BackoffFunc != nil
+	d.BackoffFunc, d.Needs = nil, nil
+	d.Parameters = slices.Clone(d.Parameters)
 	return struct {
 		Definition jobs.Definition
-		HasBackoff bool
 		Needs      []string
-	}{d, hasBackoff, needs}
+		HasBackoff bool
+	}{d, needs, hasBackoff}
 }
 
 func checkWorks(t testing.TB, c *contract) {

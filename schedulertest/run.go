@@ -46,7 +46,8 @@ type Options struct {
 	// DryRun runs the job as a dry run.
 	DryRun bool
 
-	// App is what jobs.App finds. Optional.
+	// App is what the program provides, as in scheduler.Config. What the job's definition
+	// needs and does not find there fails the run, as it does a replica's start.
 	App any
 
 	// RunID is the run's number. Zero means 1. It needs no row in the ledger.
@@ -91,8 +92,10 @@ type Result struct {
 	// Complete says that the run is done: Err is nil, and no BatchesMax ended it.
 	Complete bool
 
-	// Err is what the attempt has failed with: the job's error, a parameter that was
-	// refused (errors.Is with jobs.ErrInvalidParameter), or a panic ([PanicError]).
+	// Err is what the attempt has failed with: the job's error, what its Check has found
+	// ([jobs.Checker]), a piece that the program does not provide (errors.Is with
+	// jobs.ErrAppValue), a parameter that was refused (jobs.ErrInvalidParameter), or a
+	// panic (a [*PanicError]).
 	Err error
 
 	// RowsAffected is what the ledger would say. What a failed attempt had committed in
@@ -299,9 +302,17 @@ type attempt struct {
 }
 
 func (a *attempt) work(ctx context.Context, definition jobs.Definition) error {
+	if err := jobs.CheckNeeds(definition, a.options.App); err != nil {
+		return err
+	}
 	parameters, err := jobs.Resolve(definition, a.options.Parameters)
 	if err != nil {
 		return jobs.Permanent(err)
+	}
+	if checker, ok := a.job.(jobs.Checker); ok {
+		if err := a.check(ctx, checker, parameters); err != nil {
+			return err
+		}
 	}
 	tick := a.options.Tick
 	if tick.IsZero() {
@@ -321,6 +332,15 @@ func (a *attempt) work(ctx context.Context, definition jobs.Definition) error {
 		return a.workBatches(ctx, job, run)
 	}
 	return fmt.Errorf("%T: %w", a.job, jobs.ErrInvalidJob)
+}
+
+// check has the job look at the database, as before a replica starts.
+func (a *attempt) check(ctx context.Context, checker jobs.Checker, parameters jobs.Parameters) error {
+	tx, err := a.s.begin(ctx, kindKit, false)
+	if err != nil {
+		return err
+	}
+	return errors.Join(checker.Check(ctx, tx, parameters), tx.Rollback(ctx))
 }
 
 // progress keeps a report; a job may have several goroutines that report.
