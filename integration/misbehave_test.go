@@ -133,16 +133,17 @@ func TestJobThatIgnoresItsContext(t *testing.T) {
 func TestJobThatIgnoresAShutdown(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)
-	until := make(chan struct{})
+	until, begun := make(chan struct{}), make(chan struct{})
 	defer close(until)
 	deaf := jobs.Func(jobs.Definition{Name: "deaf", Schedule: "@yearly", MaxAttempts: 1}, func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
 		result, err := hit(ctx, run)
+		close(begun)
 		<-until
 		return result, err
 	})
 	stop := runUntil(t, scheduler.Config{DatabaseURL: db.URL, Registry: registryOf(t, deaf), ShutdownTimeout: 100 * time.Millisecond, Logger: discard()})
 	run := ask(t, db, "deaf")
-	waitStatus(t, db, run, jobs.StatusRunning)
+	<-begun
 	err := stop()
 	require.ErrorIs(t, err, scheduler.ErrJobStuck)
 	require.ErrorIs(t, err, scheduler.ErrRunsLeft)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -155,7 +156,7 @@ func checkFailure(t testing.TB, c *contract) {
 		}
 		var failed *Result
 		// The last statement, or one before where the second time takes fewer.
-		for at := g.statements; failed == nil; at = at / 2 {
+		for at := g.statements; failed == nil; at /= 2 {
 			before, err := s.begin(ctx, kindKit, false)
 			if err != nil {
 				t.Fatal(err)
@@ -396,12 +397,10 @@ func checkParameters(t testing.TB, c *contract) {
 	}
 }
 
-func merged(maps ...map[string]any) map[string]any {
+func merged(given ...map[string]any) map[string]any {
 	all := make(map[string]any)
-	for _, m := range maps {
-		for name, value := range m {
-			all[name] = value
-		}
+	for _, m := range given {
+		maps.Copy(all, m)
 	}
 	return all
 }
