@@ -113,7 +113,7 @@ Results go to standard output, the log and errors to standard error. Exit codes:
 		a.serveCommand(), a.devCommand(), a.migrateCommand(),
 		a.jobsCommand(), a.jobCommand(), a.explainCommand(), a.agendaCommand(), a.runCommand(), a.runsCommand(), a.logCommand(), a.cancelCommand(),
 		a.pauseCommand(), a.resumeCommand(), a.rescheduleCommand(), a.rolloutCommand(), a.backfillCommand(), a.backfillsCommand(),
-		a.analyticsCommand(), a.leaderCommand(), a.replicasCommand(), a.doctorCommand(), a.nextCommand(), a.rolesCommand(), a.versionCommand(), a.referenceCommand(),
+		a.analyticsCommand(), a.leaderCommand(), a.replicasCommand(), a.doctorCommand(), a.nextCommand(), a.rolesCommand(), a.importCommand(), a.versionCommand(), a.referenceCommand(),
 	)
 	return root
 }

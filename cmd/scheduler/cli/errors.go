@@ -16,6 +16,7 @@ import (
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/internal/config"
 	"github.com/systempromptio/scheduler/internal/devdb"
+	"github.com/systempromptio/scheduler/internal/importing"
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -122,7 +123,7 @@ func isRefused(err error) bool {
 		scheduler.ErrJobNotRunnable, scheduler.ErrBadArgument, scheduler.ErrRunNotFound, scheduler.ErrBackfillNotFound,
 		scheduler.ErrTableAbsent, scheduler.ErrColumnAbsent,
 		jobs.ErrUnknownJob, jobs.ErrInvalidParameter, jobs.ErrInvalidSchedule,
-		devdb.ErrInUse, devdb.ErrNoPostgres,
+		devdb.ErrInUse, devdb.ErrNoPostgres, importing.ErrNoPgCron,
 	} {
 		if errors.Is(err, sentinel) {
 			return true
