@@ -218,12 +218,13 @@ func (c *crontab) command(job *Job, text string) {
 	}
 	parts = append(parts, b.String())
 	command := strings.TrimRight(parts[0], " \t")
-	if len(parts) == 1 {
+	stdin := strings.Join(parts[1:], "\n")
+	if stdin == "" {
 		job.Command = []string{shell, "-c", command}
 		return
 	}
 	job.note("it has standard input, which a command has not here: a shell hands it the text")
-	job.Command = []string{shellDefault, "-c", `printf '%s\n' "$1" | "$2" -c "$3"`, "sh", strings.Join(parts[1:], "\n"), shell, command}
+	job.Command = []string{shellDefault, "-c", `printf '%s\n' "$1" | "$2" -c "$3"`, "sh", stdin, shell, command}
 }
 
 // wordRE is a word of a command that may name it.

@@ -210,6 +210,9 @@ func encode(node *yaml.Node) ([]byte, error) {
 	if err := errors.Join(encoder.Encode(node), encoder.Close()); err != nil {
 		return nil, fmt.Errorf("write YAML: %w", err)
 	}
+	if !bytes.HasSuffix(b.Bytes(), []byte("\n")) {
+		b.WriteByte('\n')
+	}
 	return b.Bytes(), nil
 }
 
