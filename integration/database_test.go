@@ -360,6 +360,7 @@ func TestNothingInTheServersLog(t *testing.T) {
 func TestEveryStatementCanBePrepared(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, platformTables)
+	exec1(t, db, pgCron)
 	conn := db.Conn(t)
 	statements := sql.For(scheduler.SchemaDefault)
 	names := statements.Names()

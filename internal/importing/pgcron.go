@@ -36,7 +36,8 @@ type pgCronRow struct {
 // it asks the server whether it is one statement; for that it is parsed, and not run. The
 // error is [ErrNoPgCron] if there is nothing to read. hidden says that the role sees its
 // own jobs only.
-func PgCron(ctx context.Context, conn *pgx.Conn, statements *sql.Statements) (jobs []Job, hidden bool, err error) {
+func PgCron(ctx context.Context, conn *pgx.Conn) (jobs []Job, hidden bool, err error) {
+	statements := sql.For(sql.SchemaDefault) // of which none names the schema
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return nil, false, err

@@ -311,3 +311,48 @@ func TestCompletionWithoutDatabase(t *testing.T) {
 	require.Contains(t, call(t, nil, "__complete", "serve", "--log-format", "").stdout, "json\n")
 	require.Contains(t, call(t, nil, "completion", "bash").stdout, "bash completion V2 for scheduler")
 }
+
+// A crontab is read without a database; what is written is never written over.
+func TestImportCrontab(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	table, output := filepath.Join(folder, "crontab"), filepath.Join(folder, "jobs.yaml")
+	require.NoError(t, os.WriteFile(table, []byte("*/5 * * * * /usr/bin/true\n@reboot x\n"), 0o600))
+	got := call(t, nil, "import", "crontab", table)
+	require.Equal(t, exitDone, got.code, got.stderr)
+	require.Contains(t, got.stdout, "\n  - name: \"true\"\n")
+	require.Equal(t, "scheduler: 2 jobs, 1 of them only as a comment\n", got.stderr)
+
+	require.Equal(t, exitDone, call(t, nil, "import", "crontab", table, "--output", output).code)
+	content, err := os.ReadFile(output)
+	require.NoError(t, err)
+	require.Equal(t, got.stdout, string(content))
+	got = call(t, nil, "import", "crontab", table, "--output", output, "--timezone", "Europe/Berlin")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.stderr, "is there already; name another file, or replace it with --force")
+	again, err := os.ReadFile(output)
+	require.NoError(t, err)
+	require.Equal(t, content, again)
+	require.Equal(t, exitDone, call(t, nil, "import", "crontab", table, "--output", output, "--timezone", "Europe/Berlin", "--force").code)
+	again, err = os.ReadFile(output)
+	require.NoError(t, err)
+	require.Contains(t, string(again), "timezone: Europe/Berlin")
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "nothing else is left")
+
+	for args, want := range map[string]string{
+		"crontab " + filepath.Join(folder, "none"):       "no such file",
+		"crontab " + folder:                              "read the crontab",
+		"crontab " + table + " --timezone Local":         "--timezone: ",
+		"crontab " + table + " --force":                  "--output, which is not given",
+		"crontab " + table + " --output /none/jobs.yaml": "--output: ",
+		"crontab": "needs a crontab",
+		"":        "say from where",
+		"anacron": `unknown command "anacron"`,
+	} {
+		got := call(t, nil, append([]string{"import"}, strings.Fields(args)...)...)
+		require.Equal(t, exitRefused, got.code, args)
+		require.Contains(t, got.stderr, want)
+	}
+}

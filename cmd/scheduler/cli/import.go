@@ -18,7 +18,6 @@ import (
 	"github.com/systempromptio/scheduler/internal/importing"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/cron"
-	"github.com/systempromptio/scheduler/sql"
 )
 
 // importOptions are the flags of the commands below import.
@@ -108,7 +107,7 @@ func (a *app) pgCronJobs(ctx context.Context) (list []importing.Job, hidden bool
 		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	return importing.PgCron(ctx, conn, sql.For(sql.SchemaDefault))
+	return importing.PgCron(ctx, conn)
 }
 
 func (a *app) importCrontabCommand(options *importOptions) *cobra.Command {
