@@ -51,7 +51,7 @@ build: need/go ## Build bin/scheduler
 ##@ Test
 
 .PHONY: test
-test: need/go need/cc image test/race test/alerts test/integration ## Run every test, with -race and against every PostgreSQL
+test: need/go need/cc image test/race test/alerts test/examples test/integration ## Run every test, with -race and against every PostgreSQL
 
 .PHONY: test/unit
 test/unit: need/go image $(GOTESTSUM) ## Run the unit tests, quickly
@@ -67,6 +67,17 @@ test/integration: need/go need/cc image $(GOTESTSUM) ## Run the integration test
 	@for version in $(PG_VERSIONS); do \
 		printf '\nIntegration tests, PostgreSQL %s\n' "$$version"; \
 		SCHEDULER_TEST_PG=$$version SCHEDULER_TEST_ARTIFACTS=$(ARTIFACTS)/$$version $(TESTSUM) -race -count=1 -timeout $(INTEGRATION_TIMEOUT) $(TESTFLAGS) ./integration/... || exit 1; \
+	done
+
+# examples/ is a module of its own, as those of users are. The tag has its WebP made by
+# what the module brings along, never by a library of the machine.
+EXAMPLES_TAGS = -tags=nodynamic
+
+.PHONY: test/examples
+test/examples: need/go need/cc image $(GOTESTSUM) ## Run the tests of the module in examples/ with -race
+	@for version in $(PG_VERSIONS); do \
+		printf '\nExamples, PostgreSQL %s\n' "$$version"; \
+		(cd examples && SCHEDULER_TEST_PG=$$version ../$(TESTSUM) -race -count=1 $(EXAMPLES_TAGS) -timeout $(INTEGRATION_TIMEOUT) $(TESTFLAGS) ./...) || exit 1; \
 	done
 
 .PHONY: test/alerts
@@ -102,10 +113,12 @@ image: ## Make the Docker images that the tests run PostgreSQL and Chromium in
 lint: need/go $(GOLANGCI_LINT) ## Check style and who imports whom
 	@$(GOLANGCI_LINT) config verify
 	$(GOLANGCI_LINT) run ./...
+	cd examples && ../$(GOLANGCI_LINT) run --config ../.golangci.yaml --build-tags nodynamic ./...
 
 .PHONY: fmt
 fmt: need/go $(GOLANGCI_LINT) ## Format the Go files
 	$(GOLANGCI_LINT) fmt
+	cd examples && ../$(GOLANGCI_LINT) fmt --config ../.golangci.yaml
 
 .PHONY: generate
 generate: need/go ## Write the generated code
@@ -131,6 +144,8 @@ verify: need/go ## Fail if generated code, go.mod or a downloaded module is not 
 	fi
 	go mod tidy -diff
 	go mod verify
+	go -C examples mod tidy -diff
+	go -C examples mod verify
 	go -C tools mod tidy -diff
 	go -C tools mod verify
 	go -C tools/prometheus mod tidy -diff

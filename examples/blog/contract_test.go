@@ -40,8 +40,8 @@ func TestOptimization_contract(t *testing.T) {
 	schedulertest.Contract(t, testdb.New(t, prepared).Pool(t), Optimization(), schedulertest.ContractOptions{
 		Options: schedulertest.Options{App: config, SetUpFunc: func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `INSERT INTO markdown_content (id, slug, title, body, author, published_at, source_id, version_hash, image)
-				SELECT name, name, '', '', '', now() - ordinality * interval '1 day', 'blog', '', '/images/' || name || '.png'
-				FROM unnest(ARRAY['0', 'gone', '1', 'bad', '2', '3']) WITH ORDINALITY AS n (name, ordinality)`)
+				SELECT 'id-' || slug, slug, '', '', '', now() - n * interval '1 day', 'blog', '', '/images/' || slug || '.png'
+				FROM unnest(ARRAY['0', 'gone', '1', 'bad', '2', '3']) WITH ORDINALITY AS list (slug, n)`)
 			return err
 		}},
 		Tables:        []string{"public.markdown_content"},

@@ -149,7 +149,7 @@ func decode(front []byte) (*fields, error) {
 		return nil, err
 	}
 	if len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
-		return nil, errors.New("it must hold fields, such as title: and slug:")
+		return nil, errors.New("it must hold fields, such as a title")
 	}
 	var f fields
 	if err := root.Decode(&f); err != nil {

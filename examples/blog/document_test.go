@@ -2,6 +2,7 @@ package blog
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +14,7 @@ import (
 // is empty is left out.
 func written(fields map[string]string, body string) string {
 	all := map[string]string{"title": "A title", "slug": "a-slug", "published_at": "2026-01-31", "kind": "article", "author": "Ada"}
-	for name, value := range fields {
-		all[name] = value
-	}
+	maps.Copy(all, fields)
 	var text strings.Builder
 	text.WriteString("---\n")
 	for name, value := range all {
@@ -105,8 +104,8 @@ func TestParse_refusals(t *testing.T) {
 		{"no front matter", "# Text\n", "no front matter"},
 		{"a line before it", "\n" + written(nil, ""), "no front matter"},
 		{"not closed", "---\ntitle: x\n", "the line --- that ends it is missing"},
-		{"empty", "---\n---\ntext\n", "must hold fields"},
-		{"a list", "---\n- a\n---\n", "must hold fields"},
+		{"empty", "---\n---\ntext\n", "must hold fields, such as a title"},
+		{"a list", "---\n- a\n---\n", "must hold fields, such as a title"},
 		{"two documents", "---\na: 1\n...\nb: 2\n---\n", "front matter: "},
 		{"bad YAML", "---\ntitle: [\n---\n", "front matter: yaml: line 2"},
 		{"a field twice", written(map[string]string{"title": "x\ntitle: y"}, ""), `mapping key "title" already defined`},

@@ -153,24 +153,27 @@ type file struct {
 	err  error
 }
 
-// list lists the files of a source. An error ends the attempt: that of a folder is noted.
+// list lists the files of a source. That its folder cannot be read is the source's problem,
+// and not an error.
 func (r *ingesting) list(ctx context.Context, source Source) (listedSource, error) {
-	listed := listedSource{Source: source}
+	files, problem := listFolder(ctx, source)
+	if err := ctx.Err(); err != nil {
+		return listedSource{}, err
+	}
+	return listedSource{Source: source, files: files, total: len(files), problem: problem}, nil
+}
+
+func listFolder(ctx context.Context, source Source) ([]found, error) {
 	root, err := os.OpenRoot(source.Path)
 	if err != nil {
-		listed.problem = fmt.Errorf("the folder %s cannot be read: %w", source.Path, bare(err))
-		return listed, nil
+		return nil, fmt.Errorf("the folder %s cannot be read: %w", source.Path, bare(err))
 	}
 	defer root.Close() //nolint:errcheck // it was only read
-	listed.files, err = list(ctx, root, source.Recursive)
-	if ctx.Err() != nil {
-		return listed, ctx.Err()
-	}
+	files, err := list(ctx, root, source.Recursive)
 	if err != nil {
-		listed.problem = fmt.Errorf("the folder %s cannot be read: %w", source.Path, err)
+		return nil, fmt.Errorf("the folder %s cannot be read: %w", source.Path, err)
 	}
-	listed.total = len(listed.files)
-	return listed, nil
+	return files, nil
 }
 
 // resume leaves out what an earlier attempt has committed. The slugs of those files are
@@ -230,7 +233,7 @@ func (r *ingesting) Prepare(ctx context.Context) error {
 	}
 	source := &r.sources[r.at]
 	r.next = nil
-	if source.problem != nil || len(source.files) == 0 {
+	if len(source.files) == 0 {
 		return nil
 	}
 	var err error

@@ -70,7 +70,7 @@ func (*optimization) Definition() jobs.Definition {
 	}
 }
 
-func (j *optimization) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
+func (o *optimization) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
 	config, err := jobs.App[Config](run)
 	if err != nil {
 		return nil, jobs.Permanent(err)
@@ -81,17 +81,17 @@ func (j *optimization) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, 
 	if config.Images.Folder == "" {
 		return nil, jobs.Permanent(errors.New("no folder of images is configured; give the program one, or disable the job"))
 	}
-	o := &optimizing{
-		optimization: j, run: run, images: config.Images, cursor: progress{Counts: map[string]int{}},
+	attempt := &optimizing{
+		optimization: o, run: run, images: config.Images, cursor: progress{Counts: map[string]int{}},
 		convert: conversion{edge: int(run.Parameters.Int("longest_edge")), quality: int(run.Parameters.Int("quality"))},
 		limit:   int(run.Parameters.Int("limit")),
 	}
 	if run.Cursor != nil {
-		if err := json.Unmarshal(run.Cursor, &o.cursor); err != nil {
+		if err := json.Unmarshal(run.Cursor, &attempt.cursor); err != nil {
 			return nil, jobs.Permanent(fmt.Errorf("read the run's cursor: %w", err))
 		}
 	}
-	return o, nil
+	return attempt, nil
 }
 
 // optimizing is an attempt.

@@ -93,8 +93,8 @@ func (c conversion) convert(content []byte) ([]byte, error) {
 // isAnimatedPNG: the chunk acTL, before the first with pixels, makes a PNG move. The
 // decoder gives the first picture alone.
 func isAnimatedPNG(content []byte) bool {
-	pixels := bytes.Index(content, []byte("IDAT"))
-	return pixels >= 0 && bytes.Contains(content[:pixels], []byte("acTL"))
+	before, _, _ := bytes.Cut(content, []byte("IDAT"))
+	return bytes.Contains(before, []byte("acTL"))
 }
 
 // fit makes an image smaller whose longest edge is too long.

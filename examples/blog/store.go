@@ -25,28 +25,32 @@ var (
 )
 
 // row is what the table has under a slug.
-type row struct{ sourceID, hash string }
+type row struct{ slug, sourceID, hash string }
 
 // existing reads what the table has under some slugs.
 func existing(ctx context.Context, tx pgx.Tx, slugs []string) (map[string]row, error) {
 	if len(slugs) == 0 {
 		return nil, nil
 	}
-	rows, err := tx.Query(ctx, existingSQL, pgx.NamedArgs{"slugs": slugs})
+	rows, err := collect(ctx, tx, func(r pgx.CollectableRow) (row row, err error) {
+		return row, r.Scan(&row.slug, &row.sourceID, &row.hash)
+	}, existingSQL, pgx.NamedArgs{"slugs": slugs})
 	if err != nil {
 		return nil, fmt.Errorf("read markdown_content: %w", tableError(err))
 	}
-	found := make(map[string]row, len(slugs))
-	var slug string
-	var r row
-	_, err = pgx.ForEachRow(rows, []any{&slug, &r.sourceID, &r.hash}, func() error {
-		found[slug] = r
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read markdown_content: %w", tableError(err))
+	found := make(map[string]row, len(rows))
+	for _, row := range rows {
+		found[row.slug] = row
 	}
 	return found, nil
+}
+
+func collect[T any](ctx context.Context, tx pgx.Tx, scan pgx.RowToFunc[T], statement string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scan)
 }
 
 // tableError says how to mend what is missing. Another attempt would not find it, either.
@@ -60,28 +64,26 @@ func tableError(err error) error {
 
 // writeStatement is the statement that writes, with the columns that this install has.
 func writeStatement(ctx context.Context, tx pgx.Tx) (string, error) {
-	rows, err := tx.Query(ctx, columnsSQL)
+	found, err := collect(ctx, tx, pgx.RowTo[string], columnsSQL)
 	if err != nil {
 		return "", fmt.Errorf("look for the columns of markdown_content: %w", err)
 	}
 	var columns, values, updates strings.Builder
-	var name, typeName string
-	_, err = pgx.ForEachRow(rows, []any{&name, &typeName}, func() error {
-		value, known := map[string]string{
-			"category_id text":              "nullif(f.category, '')",
-			"category_id character varying": "nullif(f.category, '')",
-			"links jsonb":                   "f.links::jsonb",
-			"links json":                    "f.links::json",
-		}[name+" "+typeName]
-		if known {
-			columns.WriteString(", " + name)
-			values.WriteString(", " + value)
-			updates.WriteString(", " + name + " = excluded." + name)
+	for _, column := range found {
+		var name, value string
+		switch column {
+		case "category_id text", "category_id character varying":
+			name, value = "category_id", "nullif(f.category, '')"
+		case "links jsonb":
+			name, value = "links", "f.links::jsonb"
+		case "links json":
+			name, value = "links", "f.links::json"
+		default:
+			continue // of a type that is not known here: it is the application's own affair
 		}
-		return nil
-	})
-	if err != nil {
-		return "", fmt.Errorf("look for the columns of markdown_content: %w", err)
+		columns.WriteString(", " + name)
+		values.WriteString(", " + value)
+		updates.WriteString(", " + name + " = excluded." + name)
 	}
 	return strings.NewReplacer("{columns}", columns.String(), "{values}", values.String(), "{updates}", updates.String()).Replace(writeSQL), nil
 }
@@ -107,7 +109,7 @@ func write(ctx context.Context, tx pgx.Tx, statement string, source Source, docs
 		kinds, images, hashes = append(kinds, doc.kind), append(images, doc.image), append(hashes, doc.hash)
 		categories, links, published = append(categories, category), append(links, string(encoded)), append(published, doc.published)
 	}
-	rows, err := tx.Query(ctx, statement, pgx.NamedArgs{
+	list, err := collect(ctx, tx, pgx.RowTo[string], statement, pgx.NamedArgs{
 		"slugs": slugs, "titles": titles, "descriptions": descriptions, "bodies": bodies, "authors": authors, "published": published,
 		"keywords": words, "kinds": kinds, "images": images, "hashes": hashes, "categories": categories, "links": links,
 		"source_id": source.SourceID, "override": source.OverrideExisting,
@@ -115,11 +117,9 @@ func write(ctx context.Context, tx pgx.Tx, statement string, source Source, docs
 	if err != nil {
 		return nil, fmt.Errorf("write markdown_content: %w", err)
 	}
-	written := make(map[string]bool, len(docs))
-	var slug string
-	_, err = pgx.ForEachRow(rows, []any{&slug}, func() error { written[slug] = true; return nil })
-	if err != nil {
-		return nil, fmt.Errorf("write markdown_content: %w", err)
+	written := make(map[string]bool, len(list))
+	for _, slug := range list {
+		written[slug] = true
 	}
 	return written, nil
 }

@@ -37,7 +37,7 @@ var platformed = testdb.Template("platformed", func(ctx context.Context, url str
 
 // program builds this command once.
 var program = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "blog-scheduler") //nolint:usetesting // it serves several tests
+	folder, err := os.MkdirTemp("", "blog-scheduler")
 	if err != nil {
 		return "", err
 	}
