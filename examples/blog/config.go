@@ -29,7 +29,7 @@ type Config struct {
 
 // Source is a folder with Markdown files.
 type Source struct {
-	// Name identifies the source in the record of a run. Required, and unique.
+	// Name identifies the source in the record of a run. Required, unique, and without a slash.
 	Name string `yaml:"name"`
 
 	// Path is the folder. [Load] reads it as relative to its file. Required.
@@ -140,6 +140,9 @@ func (s Source) check() error {
 		if err := checkLine(field.value); err != nil {
 			errs = append(errs, fmt.Errorf("%s %w", field.name, err))
 		}
+	}
+	if strings.Contains(s.Name, "/") { // the record has files as name/path
+		errs = append(errs, errors.New("name must have no slash"))
 	}
 	if s.Path == "" {
 		errs = append(errs, errors.New("path is missing"))

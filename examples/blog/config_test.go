@@ -42,14 +42,15 @@ images: {folder: public/images, address: /images/}
 func TestLoad_refusals(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"sources: [{nme: a}]":    "yaml: unmarshal errors: line 1: field nme not found",
-		"sources: 5":             "cannot unmarshal",
-		"a: b\n---\nc: d":        "field a not found",
-		"images: {}\n---\nc: d":  "more than one document",
-		"sources: [{path: a}]":   "sources[0]: name is missing",
-		"sources: [{name: a}]":   `source "a": path is missing; source_id is missing`,
-		"images: {folder: a}":    `address is "", must begin and end with a slash`,
-		"images: {address: /a/}": "folder is missing",
+		"sources: [{nme: a}]":                           "yaml: unmarshal errors: line 1: field nme not found",
+		"sources: 5":                                    "cannot unmarshal",
+		"a: b\n---\nc: d":                               "field a not found",
+		"images: {}\n---\nc: d":                         "more than one document",
+		"sources: [{path: a}]":                          "sources[0]: name is missing",
+		"sources: [{name: a}]":                          `source "a": path is missing; source_id is missing`,
+		"sources: [{name: a/b, path: a, source_id: a}]": "name must have no slash",
+		"images: {folder: a}":                           `address is "", must begin and end with a slash`,
+		"images: {address: /a/}":                        "folder is missing",
 		"sources: [{name: a, path: b, source_id: c, allowed_kinds: [novel]}]":           `"novel" is none; they are article`,
 		"sources: [{name: a, path: b, source_id: c}, {name: a, path: b, source_id: c}]": "given twice",
 		"sources: [{name: a, path: b, source_id: \"c\\0\"}]":                            "source_id must be one line",

@@ -50,7 +50,12 @@ type link struct {
 }
 
 // parse reads a file's text. The error says what is wrong with it, in words for its author.
-func parse(source []byte, kinds []string) (*document, error) {
+func parse(source []byte, kinds []string) (doc *document, err error) {
+	defer notPanicking(&err)
+	return parsed(source, kinds)
+}
+
+func parsed(source []byte, kinds []string) (*document, error) {
 	source = bytes.TrimPrefix(source, []byte("\uFEFF")) // the mark that some editors put first
 	if err := checkText(source); err != nil {
 		return nil, err

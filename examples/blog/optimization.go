@@ -204,25 +204,27 @@ func (o *optimizing) try(ctx context.Context, root *os.Root, image scheduler.Pen
 		o.run.Logger.DebugContext(ctx, "an image's file is missing", slog.String("slug", image.Slug), slog.String("file", shown(name)))
 		return nil
 	}
-	if err == nil && o.isKnown(name, info) {
+	if err != nil { // a link out of the folder, say; it has cost nothing yet
+		o.cursor.Counts[unreadable]++
+		o.run.Logger.WarnContext(ctx, "an image cannot be read", slog.String("slug", image.Slug), slog.String("file", shown(name)), slog.String("error", reason(bare(err))))
+		return nil
+	}
+	if o.isKnown(name, info) {
 		o.cursor.Counts[unreadable]++
 		return nil
 	}
 	o.cursor.Tried++
 	next := &made{image: image, path: name}
+	content, err := reader{root: root, max: imageMax}.read(name)
 	if err == nil {
-		var content []byte
-		content, err = reader{root: root, max: imageMax}.read(name)
-		if err == nil {
-			err = o.make(root, content, next)
-		}
+		err = o.make(root, content, next)
 	}
 	if failure, ok := errors.AsType[*putError](err); ok {
 		return failure // the disk is full, or may not be written: that is not the image's fault
 	}
 	if err != nil {
 		next.outcome, next.note = unreadable, "stays pending: "+reason(bare(err))
-		if info != nil && !errors.Is(err, errChanged) {
+		if !errors.Is(err, errChanged) {
 			o.remember(name, info)
 		}
 		o.run.Logger.WarnContext(ctx, "an image cannot be optimized", slog.String("slug", image.Slug), slog.String("file", shown(name)), slog.String("error", reason(err)))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -101,8 +102,14 @@ func TestOptimization_queue(t *testing.T) {
 		list = append(list, fmt.Sprintf("/images/bad-%d.png", i))
 	}
 	folder := files(t, contents)
+	long := strings.Repeat("x", 240) + ".png"
+	require.NoError(t, os.WriteFile(filepath.Join(folder, long), []byte(good+"   "), 0o644))
+	for i := range 6 {
+		require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(folder, fmt.Sprintf("out-%d.png", i))))
+		list = append(list, fmt.Sprintf("/images/out-%d.png", i), fmt.Sprintf("/images/good.png/%d.png", i), "/images/"+strings.Repeat("x", 300))
+	}
 	w := start(t, Config{Images: Images{Folder: folder, Address: "/images/"}}, Optimization())
-	content(t, w, append(list, "/images/good.png", "/images/good2.png", "/images/good3.png")...)
+	content(t, w, append(list, "/images/good.png", "/images/good2.png", "/images/good3.png", "/images/"+long)...)
 	_, err := w.pool.Exec(t.Context(), `INSERT INTO markdown_content (id, slug, title, body, author, published_at, source_id, version_hash, image)
 		SELECT 'n' || n, 'n' || n, '', '', '', now() + n * interval '1 day', 'blog', '', '/images/never-' || n || '.png' FROM generate_series(1, 1200) n`)
 	require.NoError(t, err)
@@ -112,8 +119,8 @@ func TestOptimization_queue(t *testing.T) {
 	targets := succeeds(t, w.run(t, OptimizationName, limited, false), 2)
 	require.Contains(t, targets["images/good.png"].Note, "bytes instead of")
 	require.Contains(t, targets["images/good2.png"].Note, "bytes instead of")
-	targets = succeeds(t, w.run(t, OptimizationName, limited, false), 1)
-	require.Contains(t, targets["images"].Note, "1 optimized, 0 left as they are; pending are: 1206 whose file is missing, 6 that cannot be read")
+	targets = succeeds(t, w.run(t, OptimizationName, limited, false), 2)
+	require.Contains(t, targets["images"].Note, "2 optimized, 0 left as they are; pending are: 1206 whose file is missing, 24 that cannot be read")
 }
 
 // A file without its record is found, and a file that somebody else has written halfway is

@@ -58,7 +58,12 @@ func formatOf(content []byte) (string, format, error) {
 
 // convert makes WebP of an image, upright and not larger than allowed. What an image says
 // beside its pixels, such as where it was taken, is not taken along.
-func (c conversion) convert(content []byte) ([]byte, error) {
+func (c conversion) convert(content []byte) (out []byte, err error) {
+	defer notPanicking(&err)
+	return c.converted(content)
+}
+
+func (c conversion) converted(content []byte) ([]byte, error) {
 	name, format, err := formatOf(content)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,10 @@ func (i Images) addressOf(name string) string {
 	return (&url.URL{Path: i.Address + name}).EscapedPath()
 }
 
+// stemMax is how much of an image's name is in that of its optimized file: file systems
+// have names of 255 bytes at most, and the temporary file has a longer one.
+const stemMax = 150
+
 // optimizedName is the name of the file that is made of an image. It lies beside the image
 // and is named after its content and how that is converted: whoever makes it makes the
 // same, and no other file has the name.
@@ -49,7 +53,11 @@ func (c conversion) optimizedName(name string, content []byte) string {
 	hash := sha256.New()
 	_, _ = fmt.Fprintf(hash, "webp %d %d\n", c.edge, c.quality) // a hash takes everything
 	_, _ = hash.Write(content)
-	return strings.TrimSuffix(name, path.Ext(name)) + "-" + hex.EncodeToString(hash.Sum(nil))[:16] + ".webp"
+	stem := strings.TrimSuffix(path.Base(name), path.Ext(name))
+	if len(stem) > stemMax {
+		stem = strings.ToValidUTF8(stem[:stemMax], "")
+	}
+	return path.Join(path.Dir(name), stem+"-"+hex.EncodeToString(hash.Sum(nil))[:16]+".webp")
 }
 
 // sizeOf is the size of the file that would be made, if it is there.

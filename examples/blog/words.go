@@ -1,6 +1,7 @@
 package blog
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -47,4 +48,12 @@ func shown(name string) string {
 		return cut(name, reasonMax)
 	}
 	return cut(strconv.QuoteToASCII(name), reasonMax)
+}
+
+// notPanicking makes an error of a panic. What reads files that anybody may have written
+// must not end the run over one of them, and with it all that come behind.
+func notPanicking(err *error) {
+	if recovered := recover(); recovered != nil {
+		*err = fmt.Errorf("reading it panics: %v", recovered)
+	}
 }
