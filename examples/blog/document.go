@@ -84,6 +84,9 @@ func checkText(source []byte) error {
 	if i := bytes.IndexByte(source, 0); i >= 0 {
 		return fmt.Errorf("byte %d is NUL, which no text holds", i)
 	}
+	if utf8.Valid(source) {
+		return nil
+	}
 	for i := 0; i < len(source); {
 		r, size := utf8.DecodeRune(source[i:])
 		if r == utf8.RuneError && size == 1 {
@@ -95,9 +98,9 @@ func checkText(source []byte) error {
 }
 
 // split finds the front matter, with the line that opens it and without the one that
-// closes it, and the Markdown behind. Goldmark reads the blocks of the file, and no more
-// than is needed: the Markdown is stored as it was written, and what is nested in it a
-// thousand times costs nothing.
+// closes it, and the Markdown behind. Goldmark reads the beginning of the file, and no more
+// than front matter can have: the Markdown is stored as it was written, and what is nested
+// in it a thousand times costs nothing.
 func split(source []byte) (front, body []byte, err error) {
 	first, rest, _ := bytes.Cut(source, []byte("\n"))
 	if string(first) != "---" {
@@ -110,7 +113,7 @@ func split(source []byte) (front, body []byte, err error) {
 	parser.NewParser(parser.WithBlockParsers(
 		util.Prioritized(&frontmatter.Parser{Formats: []frontmatter.Format{format}}, 0),
 		util.Prioritized(parser.NewParagraphParser(), 1),
-	)).Parse(text.NewReader(source), parser.WithContext(pc))
+	)).Parse(text.NewReader(source[:min(len(source), len("---\n")+frontMatterMax+len("---\n"))]), parser.WithContext(pc))
 	data := frontmatter.Get(pc)
 	if data == nil {
 		return nil, nil, errors.New("no front matter: the first line must be ---, and so must the one that ends it")
@@ -119,7 +122,7 @@ func split(source []byte) (front, body []byte, err error) {
 		return nil, nil, err
 	}
 	if len(raw) > frontMatterMax {
-		return nil, nil, fmt.Errorf("front matter: it has %d bytes, at most %d are read; is the line --- missing that ends it?", len(raw), frontMatterMax)
+		return nil, nil, fmt.Errorf("front matter: it has more than %d bytes, or the line --- is missing that ends it", frontMatterMax)
 	}
 	last, body, _ := bytes.Cut(rest[len(raw):], []byte("\n"))
 	if string(last) != "---" {

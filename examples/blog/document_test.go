@@ -132,8 +132,8 @@ func TestParse_refusals(t *testing.T) {
 		{"NUL", written(nil, "a\x00"), "is NUL"},
 		{"not UTF-8", written(nil, "a\xff"), "is not UTF-8"},
 		{"UTF-16", "\xff\xfe-\x00-\x00", "is NUL"},
-		{"1 MB of front matter", written(map[string]string{"description": long}, "text"), "at most 65536 are read"},
-		{"1 MB and never closed", "---\n" + strings.Repeat("a: b\n", 1<<18), "at most 65536 are read"},
+		{"1 MB of front matter", written(map[string]string{"description": long}, "text"), "more than 65536 bytes"},
+		{"1 MB and never closed", "---\n" + strings.Repeat("a: b\n", 1<<18), "more than 65536 bytes"},
 		{"aliases that grow", "---\na: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" +
 			"d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\nkeywords: *f\n---\n", "front matter: "},
 		{"an alias of itself", "---\na: &a [*a]\nkeywords: *a\n---\n", "front matter: "},
@@ -145,6 +145,22 @@ func TestParse_refusals(t *testing.T) {
 		require.Less(t, len(reason(err)), reasonMax+10, test.name)
 		require.NotContains(t, reason(err), "\n", test.name)
 		require.Less(t, time.Since(begin), 5*time.Second, test.name)
+	}
+}
+
+func TestParse_theLargestFrontMatter(t *testing.T) {
+	t.Parallel()
+	plain := written(map[string]string{"description": "x"}, "body")
+	front := strings.Index(plain, "---\nbody") - len("---\n")
+	for more, want := range map[int]string{frontMatterMax - front: "", frontMatterMax - front + 1: "more than 65536 bytes"} {
+		doc, err := parse([]byte(strings.Replace(plain, "description: x", "description: x"+strings.Repeat("y", more), 1)), Kinds())
+		if want != "" {
+			require.ErrorContains(t, err, want)
+			continue
+		}
+		require.NoError(t, err)
+		require.Len(t, doc.description, more+1)
+		require.Equal(t, "body", doc.body)
 	}
 }
 
