@@ -40,7 +40,7 @@ func TestOptimization_contract(t *testing.T) {
 	schedulertest.Contract(t, testdb.New(t, prepared).Pool(t), Optimization(), schedulertest.ContractOptions{
 		Options: schedulertest.Options{App: config, SetUpFunc: func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, `INSERT INTO markdown_content (id, slug, title, body, author, published_at, source_id, version_hash, image)
-				SELECT 'id-' || slug, slug, '', '', '', now() - n * interval '1 day', 'blog', '', '/images/' || slug || '.png'
+				SELECT slug || '-id', slug, '', '', '', now() - n * interval '1 day', 'blog', '', '/images/' || slug || '.png'
 				FROM unnest(ARRAY['0', 'gone', '1', 'bad', '2', '3']) WITH ORDINALITY AS list (slug, n)`)
 			return err
 		}},
