@@ -59,37 +59,73 @@ jobs:
 	p.end(t)
 }
 
-// A replica is killed while its statement runs: another one begins again, and not before
-// the server has ended the first.
-func TestDeclaredSQLOutsideTransactionAfterAKill(t *testing.T) {
+// A replica is killed, or frozen, while its statement runs: another one begins again, and
+// not before the server has ended the first.
+func TestDeclaredSQLOutsideTransactionAfterItsReplica(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "frozen": syscall.SIGSTOP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := testdb.New(t, migrated)
+			change(t, db, "CREATE TABLE seen (at timestamptz)")
+			change(t, db, `CREATE PROCEDURE slow() LANGUAGE plpgsql AS $$ BEGIN
+				INSERT INTO seen VALUES (clock_timestamp()); COMMIT;
+				PERFORM pg_advisory_lock(77);
+				PERFORM pg_advisory_unlock(77);
+			END $$`)
+			const file = "\njobs:\n  - name: slow\n    schedule: \"@yearly\"\n    sql_outside_transaction: CALL slow()\n"
+			holder, err := db.Pool(t).Acquire(t.Context())
+			require.NoError(t, err)
+			defer holder.Release()
+			_, err = holder.Exec(t.Context(), "SELECT pg_advisory_lock(77)")
+			require.NoError(t, err)
+			shell, first := serveDeclared(t, db, file)
+			id := int(shell.object(t, "run", "slow")["id"].(float64))
+			waitValue(t, db, waitCLI, int64(1), "SELECT count(*) FROM seen")
+			require.Contains(t, scalar[string](t, db, "SELECT message FROM scheduler.runs WHERE id = $1", id), "was begun")
+			_, second := serveDeclared(t, db, file)
+			waitValue(t, db, waitCLI, 2, "SELECT count(*)::int FROM scheduler.replicas")
+			first.signal(t, signal)
+			waitValue(t, db, waitCLI, int64(2), "SELECT count(*) FROM seen")
+			require.EqualValues(t, 1, scalar[int64](t, db, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL slow%' AND datname = current_database()"), "never two at a time")
+			require.Less(t, scalar[time.Duration](t, db, "SELECT max(at) - min(at) FROM seen"), 30*time.Second)
+			_, err = holder.Exec(t.Context(), "SELECT pg_advisory_unlock(77)")
+			require.NoError(t, err)
+			waitRunIs(t, db, id, "success")
+			require.Contains(t, scalar[string](t, db, "SELECT message FROM scheduler.runs WHERE id = $1", id), "begun 2 times")
+			if signal == syscall.SIGSTOP {
+				first.signal(t, syscall.SIGCONT)
+				first.waitFor(t, first.stderr, "in other hands")
+				first.end(t)
+			}
+			second.end(t)
+			require.EqualValues(t, 2, scalar[int64](t, db, "SELECT count(*) FROM seen"))
+		})
+	}
+}
+
+// Behind a pooler in transaction mode, jobs that work outside transactions go by the
+// direct way.
+func TestDeclaredBehindAPooler(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)
-	change(t, db, "CREATE TABLE seen (at timestamptz)")
-	change(t, db, `CREATE PROCEDURE slow() LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO seen VALUES (clock_timestamp()); COMMIT;
-		PERFORM pg_advisory_lock(77);
-		PERFORM pg_advisory_unlock(77);
-		INSERT INTO seen VALUES (clock_timestamp());
-	END $$`)
-	const file = "\njobs:\n  - name: slow\n    schedule: \"@yearly\"\n    sql_outside_transaction: CALL slow()\n"
-	holder, err := db.Pool(t).Acquire(t.Context())
-	require.NoError(t, err)
-	defer holder.Release()
-	_, err = holder.Exec(t.Context(), "SELECT pg_advisory_lock(77)")
-	require.NoError(t, err)
-	shell, first := serveDeclared(t, db, file)
-	id := int(shell.object(t, "run", "slow")["id"].(float64))
-	waitValue(t, db, waitCLI, int64(1), "SELECT count(*) FROM seen")
-	require.Contains(t, scalar[string](t, db, "SELECT message FROM scheduler.runs WHERE id = $1", id), "was begun")
-	_, second := serveDeclared(t, db, file)
-	first.signal(t, syscall.SIGKILL)
-	waitValue(t, db, waitCLI, int64(2), "SELECT count(*) FROM seen")
-	require.EqualValues(t, 1, scalar[int64](t, db, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL slow%' AND datname = current_database()"), "never two at a time")
-	_, err = holder.Exec(t.Context(), "SELECT pg_advisory_unlock(77)")
-	require.NoError(t, err)
-	waitRunIs(t, db, id, "success")
-	require.Contains(t, scalar[string](t, db, "SELECT message FROM scheduler.runs WHERE id = $1", id), "begun 2 times")
-	second.end(t)
+	change(t, db, "CREATE TABLE carts (id bigint PRIMARY KEY)")
+	shell := newShell(t, "DATABASE_URL="+testdb.PgBouncer(t, db, "transaction"), "SCHEDULER_LEADER_DATABASE_URL="+db.URL)
+	shell.configure(t, `bootstrap_jobs: []
+jobs:
+  - name: inside
+    schedule: "@yearly"
+    parameters: {n: 3}
+    sql: [INSERT INTO carts VALUES (@n), INSERT INTO carts VALUES (4)]
+  - name: outside
+    schedule: "@yearly"
+    sql_outside_transaction: VACUUM carts
+`)
+	p := shell.start(t, "serve", "--config=c.yaml")
+	waitValue(t, db, waitCLI, true, "SELECT EXISTS (SELECT FROM scheduler.scheduled_jobs WHERE job_name = 'outside' AND registered)")
+	require.EqualValues(t, 2, shell.object(t, "run", "inside", "--wait")["rows_affected"])
+	require.Equal(t, "success", shell.object(t, "run", "outside", "--wait")["status"])
+	p.end(t)
 }
 
 func TestDeclaredHTTP(t *testing.T) {
@@ -126,11 +162,15 @@ jobs:
 	require.Equal(t, "success", run["status"])
 	require.Contains(t, run["message"], "200 OK after")
 	require.Contains(t, run["message"], "begun 2 times")
+	mu.Lock()
 	require.Len(t, ids, 2)
 	require.Equal(t, strings.TrimSuffix(ids[0], " 1"), strings.TrimSuffix(ids[1], " 2"), "both attempts have one id")
 	require.Equal(t, []bool{true, true}, signed, "both are signed")
+	mu.Unlock()
 	failed := shell.fail(t, "run", "gone", "--wait").stderr.String()
 	require.Contains(t, failed, "answered 410 Gone: no such hook")
+	mu.Lock()
+	defer mu.Unlock()
 	require.Len(t, ids, 3, "another attempt would get the same answer")
 	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_runs r WHERE r::text LIKE '%hidden%' OR r::text LIKE '%whsec%'"))
 	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM scheduler.job_definitions r WHERE r::text LIKE '%hidden%' OR r::text LIKE '%whsec%'"))

@@ -106,12 +106,14 @@ RETURNING j.id, j.kind, j.queue, j.state::text AS state, lost.replica_id,
 
 -- name: terminate_workers
 -- Those of the same role only, as every replica's are: others may not be ended by
--- each role.
-SELECT count(*) FILTER (WHERE pg_terminate_backend(pid))
-FROM pg_stat_activity
-WHERE datname = current_database() AND usename = current_user AND xact_start IS NOT NULL
-  AND application_name = ANY(SELECT 'scheduler worker ' || id FROM unnest(@replica_ids::text[]) AS r (id))
-  AND NOT EXISTS (SELECT FROM scheduler.replicas p WHERE application_name = 'scheduler worker ' || p.replica_id)
+-- each role. Of the sessions in which jobs work outside transactions also those that
+-- rest: each holds its job's lock.
+SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid))
+FROM pg_stat_activity a
+JOIN unnest(@replica_ids::text[]) AS r (id)
+  ON a.application_name = 'scheduler worker ' || r.id AND a.xact_start IS NOT NULL OR a.application_name = 'scheduler job ' || r.id
+WHERE a.datname = current_database() AND a.usename = current_user
+  AND NOT EXISTS (SELECT FROM scheduler.replicas p WHERE p.replica_id = r.id)
 
 -- name: shift_waits
 -- The clock was set back: what was to wait for a moment would wait for all of the

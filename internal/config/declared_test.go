@@ -144,7 +144,7 @@ func TestManyDeclaredJobs(t *testing.T) {
 		}
 		began := time.Now()
 		settings, err := config.Load(config.Source{Path: write(t, b.String())})
-		require.Less(t, time.Since(began), 5*time.Second)
+		require.Less(t, time.Since(began), 20*time.Second)
 		if mistakes == 0 {
 			require.NoError(t, err)
 			require.Len(t, settings.Scheduler.Registry.List(), 504)
@@ -163,7 +163,7 @@ func TestManyDeclaredJobs(t *testing.T) {
 	}
 	began := time.Now()
 	_, err := config.Load(config.Source{Path: write(t, b.String())})
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), 20*time.Second)
 	var errs config.Errors
 	require.ErrorAs(t, err, &errs)
 	require.Len(t, errs, 500)
