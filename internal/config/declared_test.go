@@ -200,6 +200,21 @@ func TestDeclaredCredentials(t *testing.T) {
 	}
 }
 
+// Anchors that merge anchors are gone through once each.
+func TestMergeBomb(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("jobs:\n  - &a0\n    name: cleanup_job_runs\n    timeout: 10m\n")
+	for i := range 30 {
+		fmt.Fprintf(&b, "  - &a%d\n    <<: [%s]\n    name: x%d\n    schedule: \"@daily\"\n    sql: SELECT 1\n", i+1, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i), 9), ", "), i)
+	}
+	began := time.Now()
+	settings, err := config.Load(config.Source{Path: write(t, b.String())})
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), 20*time.Second)
+	require.Equal(t, 10*time.Minute, settings.Scheduler.Jobs[30].Timeout)
+}
+
 // What docs/declared-jobs.md shows can be loaded.
 func TestDocumentedDeclaredJobs(t *testing.T) {
 	t.Parallel()

@@ -145,10 +145,13 @@ type entry struct {
 // with "<<". It refuses keys that are not strings or come twice, and, if known is
 // not nil, those that are not in it.
 func (d *document) mapping(node *yaml.Node, what string, known []string) []entry {
-	return d.merge(node, what, known, nil)
+	return d.merge(node, what, known, nil, make(map[*yaml.Node]bool))
 }
 
-func (d *document) merge(node *yaml.Node, what string, known []string, within []*yaml.Node) []entry {
+// merge lists the entries of a mapping that was reached through those within. What was
+// merged once, is not again: it would change nothing, and take for ever where each
+// anchor merges several of the one before.
+func (d *document) merge(node *yaml.Node, what string, known []string, within []*yaml.Node, merged map[*yaml.Node]bool) []entry {
 	at := node
 	node = resolve(node)
 	if node.Kind != yaml.MappingNode {
@@ -159,8 +162,12 @@ func (d *document) merge(node *yaml.Node, what string, known []string, within []
 		d.refusef(at, "%s: the anchor %q contains itself", what, node.Anchor)
 		return nil
 	}
+	if merged[node] {
+		return nil
+	}
+	merged[node] = true
 	within = append(within, node)
-	var own, merged []entry
+	var own, others []entry
 	seen := make(map[string]int)
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
@@ -172,7 +179,7 @@ func (d *document) merge(node *yaml.Node, what string, known []string, within []
 				sources = list.Content
 			}
 			for _, source := range sources {
-				merged = append(merged, d.merge(source, what, known, within)...)
+				others = append(others, d.merge(source, what, known, within, merged)...)
 			}
 		case name.Kind != yaml.ScalarNode || name.Tag != "!!str":
 			d.refusef(key, "%s: a key must be a string, not %s", what, describe(name))
@@ -186,7 +193,7 @@ func (d *document) merge(node *yaml.Node, what string, known []string, within []
 			own = append(own, entry{name: name.Value, key: key, value: value})
 		}
 	}
-	for _, m := range merged {
+	for _, m := range others {
 		if seen[m.name] == 0 {
 			seen[m.name] = m.key.Line
 			own = append(own, m)
