@@ -142,6 +142,63 @@ jobs:
 	hasFinding(t, report, finding{"jobs", "declared", doctor.StatusProblem, `c.yaml:11:15: job "no_column"`, "configuration"})
 }
 
+// Statements of all sorts can be checked before the start, and run and rolled back.
+func TestDeclaredSQLOfAllSorts(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	change(t, db, "CREATE TYPE color AS ENUM ('red', 'green')")
+	change(t, db, "CREATE TABLE carts (id bigint PRIMARY KEY, key uuid, c color, amount numeric, day date, at timestamptz, tags text[])")
+	change(t, db, "CREATE PROCEDURE p(n bigint) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO carts (id) VALUES (n); END $$")
+	change(t, db, "CREATE VIEW shown AS SELECT id FROM carts")
+	shell, p := serveDeclared(t, db, `
+jobs:
+  - name: sorts
+    schedule: "@yearly"
+    parameters:
+      n: 7
+      share: 0.5
+      key: 00000000-0000-0000-0000-000000000001
+      keys: [00000000-0000-0000-0000-000000000001]
+      color: red
+      day: 2026-01-01
+      keep: 36h
+      really: true
+      text: "5"
+    sql:
+      - INSERT INTO carts (id, key, c, amount, day, at, tags) VALUES (@n, @key, @color, @share, @day, @now - @keep, '{@n}') RETURNING id
+      - "UPDATE carts SET amount = amount * @n + @share WHERE key = ANY(@keys) AND @really"
+      - "SELECT id FROM carts WHERE id = @text AND at > @tick - @n * interval '100 days' FOR UPDATE"
+      - "WITH gone AS (DELETE FROM carts WHERE id = @n RETURNING 1) SELECT count(*) FROM gone"
+      - MERGE INTO carts USING (VALUES (CAST(@run_id AS bigint))) AS v (id) ON carts.id = v.id WHEN NOT MATCHED THEN INSERT (id) VALUES (v.id)
+      - CALL p(1000)
+      - CALL p(@n + 2000)
+      - DO $x$ BEGIN PERFORM '@n'; END $x$
+      - CREATE TABLE made AS SELECT @n::int AS n, @day::date AS day
+      - SELECT 1 AS one INTO made_too
+      - CREATE INDEX ON carts (day)
+      - LOCK TABLE carts
+      - ANALYZE carts
+      - TRUNCATE carts;
+      - INSERT INTO shown SELECT generate_series(1, @n) -- @not_an_argument
+      - NOTIFY somebody, 'x'
+      - SET LOCAL work_mem = '8MB'
+      - VALUES (1), (2)
+      - TABLE carts
+      - COMMENT ON TABLE carts IS 'with @signs'
+      - GRANT SELECT ON carts TO pg_monitor
+      - EXPLAIN ANALYZE SELECT @n::int
+      - DROP TABLE carts CASCADE
+`)
+	for _, flags := range [][]string{{"--dry-run"}, nil} {
+		require.EqualValues(t, 1, scalar[int64](t, db, "SELECT count(*) FROM pg_class WHERE relname IN ('carts', 'made', 'made_too')"), "a dry run leaves all as it was")
+		run := shell.object(t, append([]string{"run", "sorts", "--wait"}, flags...)...)
+		require.Equal(t, "success", run["status"], run)
+		require.EqualValues(t, 1+1+1+7, run["rows_affected"])
+	}
+	require.EqualValues(t, 2, scalar[int64](t, db, "SELECT count(*) FROM pg_class WHERE relname IN ('carts', 'made', 'made_too')"))
+	p.end(t)
+}
+
 // Privileges are looked at, too.
 func TestDeclaredSQLWithoutPrivileges(t *testing.T) {
 	t.Parallel()

@@ -93,11 +93,14 @@ func (j *fileJob) origin(field string) Origin {
 func (s Settings) Locate(err error) error {
 	var located Errors
 	for _, one := range scheduler.ConfigErrors(err) {
-		job := s.jobs[one.Job]
-		if job == nil {
+		if one.Job == "" {
 			return err
 		}
-		located = append(located, &Error{Origin: job.place(one.Field, one.Position), Err: one})
+		mistake := &Error{Err: one}
+		if job := s.jobs[one.Job]; job != nil {
+			mistake.Origin = job.place(one.Field, one.Position)
+		}
+		located = append(located, mistake)
 	}
 	if len(located) == 0 {
 		return err

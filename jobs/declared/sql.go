@@ -203,7 +203,12 @@ func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parame
 		if !ok {
 			continue // one of the run's own
 		}
-		if _, err := savepoint.Conn().TypeMap().Encode(description.ParamOIDs[i], pgx.TextFormatCode, value, nil); err != nil {
+		types := savepoint.Conn().TypeMap()
+		_, err := types.Encode(description.ParamOIDs[i], pgx.TextFormatCode, value, nil)
+		if err != nil {
+			_, err = types.Encode(description.ParamOIDs[i], pgx.BinaryFormatCode, value, nil)
+		}
+		if err != nil {
 			errs = append(errs, &jobs.FieldError{Field: "parameters." + name, Err: fmt.Errorf(
 				"%s needs a value that the server can take: %w; give it another type, or cast it in the statement, such as CAST(@%s AS bigint)", s.target, err, name)})
 		}
@@ -212,7 +217,8 @@ func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parame
 		return errors.Join(errs...)
 	}
 	// Privileges are looked at where a plan is made ready, which EXPLAIN does.
-	rows, err := savepoint.Query(ctx, "EXPLAIN "+s.bound, s.values(time.Unix(0, 0), time.Unix(0, 0), 0, parameters)...)
+	now := time.Now() // as good as any
+	rows, err := savepoint.Query(ctx, "EXPLAIN "+s.bound, s.values(now, now, 1, parameters)...)
 	if err == nil {
 		rows.Close()
 		err = rows.Err()

@@ -38,6 +38,7 @@ func TestSQLRefuses(t *testing.T) {
 		"SET LOCAL ROLE x":            "role",
 		"SET\n LOCAL\trole = x":       "role",
 		"COPY t FROM STDIN":           "other end",
+		"COPY t FROM/**/STDIN":        "other end",
 		"COPY (SELECT 1) TO STDOUT":   "other end",
 		"VACUUM t":                    outside,
 		"/* c */ vacuum (analyze) t":  outside,

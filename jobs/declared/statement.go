@@ -264,7 +264,7 @@ var sessionRE = regexp.MustCompile(`^(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVE
 var (
 	setLocalRE = regexp.MustCompile(`^(SET LOCAL|SET CONSTRAINTS)\b`)
 	roleRE     = regexp.MustCompile(`^SET LOCAL (ROLE|SESSION AUTHORIZATION)\b`)
-	copyRE     = regexp.MustCompile(`^COPY\b.*\b(FROM STDIN|TO STDOUT)\b`)
+	copyRE     = regexp.MustCompile(`^COPY\b.*\b(STDIN|STDOUT)\b`)
 )
 
 // checkSession refuses statements that are not for one transaction on a connection that
