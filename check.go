@@ -18,21 +18,27 @@ import (
 // jobs; what the checks do in it is rolled back. The error joins a [*ConfigError] for
 // each thing that is wrong; any other error means that the checks could not be made.
 func (s *Scheduler) CheckJobs(ctx context.Context, tx pgx.Tx) error {
+	now, err := s.statements.Clock(ctx, tx)
+	if err != nil {
+		return fmt.Errorf("check the jobs: %w", err)
+	}
 	var errs []error
 	for _, d := range s.config.declarations() {
 		job, err := s.config.Registry.Get(d.Definition.Name)
 		if err != nil {
 			return err
 		}
-		checker, ok := job.(jobs.Checker)
-		if !ok || !d.Enabled {
+		check := jobs.CheckFunc(job)
+		if check == nil || !d.Enabled {
 			continue
 		}
 		parameters, err := jobs.Resolve(d.Definition, d.Parameters)
 		if err != nil {
 			return err
 		}
-		err = checkJob(ctx, tx, checker, parameters)
+		err = checkJob(ctx, tx, check, &jobs.Run{
+			Job: d.Definition.Name, DryRun: true, Now: now, Schema: s.statements.Schema(), Parameters: parameters, Logger: s.config.Logger,
+		})
 		if err != nil && (ctx.Err() != nil || connection.IsAway(err) || tx.Conn().IsClosed()) {
 			return fmt.Errorf("check job %q: %w", d.Definition.Name, err)
 		}
@@ -48,13 +54,14 @@ func (s *Scheduler) CheckJobs(ctx context.Context, tx pgx.Tx) error {
 
 // checkJob checks one job behind a savepoint, so that what breaks the transaction does
 // not break the next job's check.
-func checkJob(ctx context.Context, tx pgx.Tx, job jobs.Checker, parameters jobs.Parameters) error {
+func checkJob(ctx context.Context, tx pgx.Tx, check func(ctx context.Context, run *jobs.Run) error, run *jobs.Run) error {
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = savepoint.Rollback(ctx) }() // the check's error matters more
-	return job.Check(ctx, savepoint, parameters)
+	run.Tx = savepoint
+	return check(ctx, run)
 }
 
 // isHeldUp says whether a check has ended because it took too long, which says nothing
@@ -112,7 +119,7 @@ func (s *Scheduler) checkJobs(ctx context.Context, conn *pgx.Conn) error {
 // mustCheck says whether there is a job to check.
 func (s *Scheduler) mustCheck() bool {
 	for _, job := range s.config.Registry.List() {
-		if _, ok := job.(jobs.Checker); ok {
+		if jobs.CheckFunc(job) != nil {
 			return true
 		}
 	}

@@ -195,10 +195,10 @@ func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
 	return list, c.translate(err)
 }
 
-// Explain shows what a cleanup job would do in this database: see
-// [retention.Job.ExplainOn]. The parameters that are not given are those that the job
+// Explain shows what a job that can say so would do in this database, such as a cleanup
+// job: see [retention.Job.ExplainOn]. The parameters that are not given are those that the job
 // is declared with.
-func (c *Client) Explain(ctx context.Context, job *retention.Job, given map[string]any) ([]retention.Explanation, error) {
+func (c *Client) Explain(ctx context.Context, job retention.Explainer, given map[string]any) ([]retention.Explanation, error) {
 	row, err := c.Job(ctx, job.Definition().Name)
 	if err != nil {
 		return nil, err

@@ -22,3 +22,30 @@ type Checker interface {
 	// says which part of the declaration is wrong.
 	Check(ctx context.Context, tx pgx.Tx, parameters Parameters) error
 }
+
+// RunChecker does what a [Checker] does for a job that needs to know more: the clock of the
+// database, the scheduler's schema.
+type RunChecker interface {
+	Job
+
+	// CheckOn is [Checker.Check] with the transaction in run.Tx. Of the other fields, Job,
+	// Schema, Now, Parameters and Logger are set.
+	CheckOn(ctx context.Context, run *Run) error
+
+	// HasChecks says whether there is anything to check.
+	HasChecks() bool
+}
+
+// CheckFunc is what a job has to check, for a run as [RunChecker.CheckOn] takes it; nil if
+// there is nothing.
+func CheckFunc(job Job) func(ctx context.Context, run *Run) error {
+	switch job := job.(type) {
+	case RunChecker:
+		if job.HasChecks() {
+			return job.CheckOn
+		}
+	case Checker:
+		return func(ctx context.Context, run *Run) error { return job.Check(ctx, run.Tx, run.Parameters) }
+	}
+	return nil
+}

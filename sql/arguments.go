@@ -10,8 +10,8 @@ import (
 )
 
 // Arguments are the named arguments of a text that people have written, each of which
-// must have a value: [pgx.StrictNamedArgs], but that a time is sent as a timestamptz and a
-// duration as an interval. Of "@now - interval '1 day'" the server would else take the
+// must have a value: [pgx.StrictNamedArgs], but that a time is sent as a timestamptz, a
+// duration as an interval and a bool as a boolean. Of "@now - interval '1 day'" the server would else take the
 // first for an interval, too. What type the others have, it says itself.
 type Arguments map[string]any
 
@@ -40,6 +40,8 @@ func (a Arguments) cast(name string) string {
 		return "::timestamptz"
 	case time.Duration:
 		return "::interval"
+	case bool:
+		return "::boolean"
 	}
 	return ""
 }

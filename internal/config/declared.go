@@ -65,6 +65,14 @@ func kinds() []kind {
 				{Name: "grace", Usage: "how long it has to end after SIGTERM; by default 3s, at most 5s"},
 			},
 		},
+		{
+			name: "retention", usage: "declares a job: deletes, or updates, the rows of a table that meet a condition, in batches; a mapping", make: makeRetention,
+			set: retentionParameters(), keys: retentionKeys(),
+		},
+		{
+			name: "partition", usage: "declares a job: makes the next partitions of a table and takes old ones, each in a transaction with its record; a mapping", make: makePartition,
+			set: partitionParameters(), keys: partitionKeys(),
+		},
 	}
 }
 

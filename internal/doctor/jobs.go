@@ -14,7 +14,7 @@ import (
 func (e *examination) declared(ctx context.Context, s *scheduler.Scheduler, locate func(error) error) {
 	checked := 0
 	for _, job := range e.config.Registry.List() {
-		if _, ok := job.(jobs.Checker); ok {
+		if jobs.CheckFunc(job) != nil {
 			checked++
 		}
 	}

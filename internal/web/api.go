@@ -280,7 +280,7 @@ func getExplanation(ctx context.Context, c *call) (any, error) {
 }
 
 // explain looks at a job's tables.
-func (s *Server) explain(ctx context.Context, client *scheduler.Client, job *retention.Job, given map[string]any) ([]retention.Explanation, error) {
+func (s *Server) explain(ctx context.Context, client *scheduler.Client, job retention.Explainer, given map[string]any) ([]retention.Explanation, error) {
 	return lookingAt(ctx, s, func() ([]retention.Explanation, error) { return client.Explain(ctx, job, given) })
 }
 
@@ -297,16 +297,16 @@ func lookingAt[T any](ctx context.Context, s *Server, read func() (T, error)) (v
 }
 
 // explainable is a job of this program that can explain itself.
-func (s *Server) explainable(name string) (*retention.Job, error) {
+func (s *Server) explainable(name string) (retention.Explainer, error) {
 	job, err := s.config.Registry.Get(name)
 	if err != nil {
 		return nil, err
 	}
-	cleanup, ok := job.(*retention.Job)
+	explainer, ok := job.(retention.Explainer)
 	if !ok {
-		return nil, &badRequestError{fmt.Errorf("job %q is not made of cleanup rules: what it does is in its code", name)}
+		return nil, &badRequestError{fmt.Errorf("job %q is neither made of cleanup rules nor a declared partition job: what it does is in its code, or in the configuration", name)}
 	}
-	return cleanup, nil
+	return explainer, nil
 }
 
 const (

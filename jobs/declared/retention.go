@@ -2,7 +2,9 @@ package declared
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -98,6 +100,44 @@ func checkRetention(config RetentionConfig) error {
 		}
 		if strings.Contains(text, "{table}") {
 			refuse("retention."+field, "holds {table}, which a condition does not need: columns are those of the table, with the alias t")
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return checkArguments(config)
+}
+
+// checkArguments refuses arguments that are not declared, and parameters that are not used.
+func checkArguments(config RetentionConfig) error {
+	var errs []error
+	var used []string
+	for _, part := range []struct{ field, text string }{{"retention.condition", config.Condition}, {"retention.set", config.Set}} {
+		if part.text == "" {
+			continue
+		}
+		s, err := newStatement(part.field, part.text, config.Definition)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		used = append(used, s.names...)
+		for _, place := range s.places {
+			if place.name == argTick || place.name == argRunID {
+				errs = append(errs, &jobs.FieldError{
+					Field: part.field, Position: utf8.RuneCountInString(part.text[:place.at]) + 1,
+					Err: fmt.Errorf("@%s is for statements: which rows go follows from @now and the parameters alone", place.name),
+				})
+			}
+		}
+	}
+	for _, p := range config.Definition.Parameters {
+		field := "parameters." + p.Name
+		switch {
+		case p.Name == argNow:
+			errs = append(errs, &jobs.FieldError{Field: field, Err: errors.New("@now is the database's clock; choose another name")})
+		case !slices.Contains(used, p.Name) && len(errs) == 0:
+			errs = append(errs, &jobs.FieldError{Field: field, Err: fmt.Errorf("neither the condition nor what is set uses @%s; use it, or leave the parameter out", p.Name)})
 		}
 	}
 	return errors.Join(errs...)

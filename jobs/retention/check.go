@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,11 @@ func (j *Job) CheckOn(ctx context.Context, run *jobs.Run) error {
 	return errors.Join(errs...)
 }
 
+// HasChecks says whether a rule has a Condition.
+func (j *Job) HasChecks() bool {
+	return slices.ContainsFunc(j.rules, func(r parsedRule) bool { return r.Condition != "" })
+}
+
 // checkRule checks one rule, part by part: a later one can only be looked at if the
 // earlier ones are right.
 func (a *attempt) checkRule(ctx context.Context, i int) error {
@@ -84,6 +90,8 @@ func (a *attempt) checkRule(ctx context.Context, i int) error {
 	}
 	return a.checkBatches(ctx, i)
 }
+
+var _ jobs.RunChecker = (*Job)(nil)
 
 func refuseField(field, format string, args ...any) error {
 	return &jobs.FieldError{Field: field, Err: fmt.Errorf(format, args...)}

@@ -17,10 +17,13 @@ func (a *app) explainCommand() *cobra.Command {
 	var withSQL bool
 	cmd := &cobra.Command{
 		Use:   "explain NAME",
-		Short: "Show what a cleanup job would do in this database, and how",
+		Short: "Show what a cleanup or partition job would do in this database, and how",
 		Long: `Shows for each target of a cleanup job how its rows would be worked in this database,
 and why so: in waves, in block ranges, or in the order of the table; how many the
 planner expects; and what would block the run, such as a foreign key without an index.
+
+Of a partition job it shows which partitions would be created, and which detached or
+dropped.
 
 It looks at the catalog and asks the planner, and changes nothing. To count the rows,
 ask for a dry run.`,
@@ -35,7 +38,7 @@ ask for a dry run.`,
 				if err != nil {
 					return err
 				}
-				job, err := cleanupJob(a.registry(), args[0])
+				job, err := explainable(a.registry(), args[0])
 				if err != nil {
 					return err
 				}
@@ -63,8 +66,8 @@ ask for a dry run.`,
 	return cmd
 }
 
-// cleanupJob is a job of this program that can explain itself.
-func cleanupJob(registry *jobs.Registry, name string) (*retention.Job, error) {
+// explainable is a job of this program that can explain itself.
+func explainable(registry *jobs.Registry, name string) (retention.Explainer, error) {
 	job, err := registry.Get(name)
 	if errors.Is(err, jobs.ErrUnknownJob) {
 		return nil, fmt.Errorf("job %q is neither in this program nor declared in its configuration: explain it with those that serve it: %w", name, err)
@@ -72,11 +75,11 @@ func cleanupJob(registry *jobs.Registry, name string) (*retention.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	cleanup, ok := job.(*retention.Job)
+	explainer, ok := job.(retention.Explainer)
 	if !ok {
-		return nil, refused("job %q is not made of cleanup rules: what it does is in its code", name)
+		return nil, refused("job %q is neither made of cleanup rules nor a declared partition job: what it does is in its code, or in the configuration", name)
 	}
-	return cleanup, nil
+	return explainer, nil
 }
 
 func (a *app) writeExplanations(list []retention.Explanation, withSQL bool) {
