@@ -183,15 +183,15 @@ func TestDeclaredRetentionIsRefused(t *testing.T) {
 func TestDeclaredRetentionIsIncomplete(t *testing.T) {
 	t.Parallel()
 	for says, change := range map[string]func(*declared.RetentionConfig){
-		"retention.table: is empty":          func(r *declared.RetentionConfig) { r.Table = " " },
-		"retention.condition: is empty":      func(r *declared.RetentionConfig) { r.Condition = "" },
-		"retention.archive: is for rows":     func(r *declared.RetentionConfig) { r.Set, r.Archive = "archived = true", "json" },
-		"retention.condition: holds a NUL":   func(r *declared.RetentionConfig) { r.Condition += "\x00" },
-		"retention.condition: holds {table}": func(r *declared.RetentionConfig) { r.Condition += " AND id IN (SELECT id FROM {table})" },
-		"@since is not known":                func(r *declared.RetentionConfig) { r.Condition = "paid_at < @since" },
-		"retention.set: @since is not known": func(r *declared.RetentionConfig) { r.Set = "paid_at = @since" },
-		"retention.condition: @tick is for":  func(r *declared.RetentionConfig) { r.Condition += " AND paid_at < @tick" },
-		"parameters.keep_days: neither":      func(r *declared.RetentionConfig) { r.Condition = "archived" },
+		"retention.table: is empty":               func(r *declared.RetentionConfig) { r.Table = " " },
+		"retention.condition: is empty":           func(r *declared.RetentionConfig) { r.Condition = "" },
+		"retention.archive: is for rows":          func(r *declared.RetentionConfig) { r.Set, r.Archive = "archived = true", "json" },
+		"retention.condition: holds a NUL":        func(r *declared.RetentionConfig) { r.Condition += "\x00" },
+		"retention.condition: holds {table}":      func(r *declared.RetentionConfig) { r.Condition += " AND id IN (SELECT id FROM {table})" },
+		"@since is not known":                     func(r *declared.RetentionConfig) { r.Condition = "paid_at < @since" },
+		"retention.set: @since is not known":      func(r *declared.RetentionConfig) { r.Set = "paid_at = @since" },
+		"retention.condition: @tick is not known": func(r *declared.RetentionConfig) { r.Condition += " AND paid_at < @tick" },
+		"parameters.keep_days: neither":           func(r *declared.RetentionConfig) { r.Condition = "archived" },
 		`parameter "max_rows": every cleanup`: func(r *declared.RetentionConfig) {
 			r.Definition.Parameters[0].Name, r.Condition = "max_rows", "id < @max_rows"
 		},

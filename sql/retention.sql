@@ -104,7 +104,7 @@ SELECT ARRAY(
            WHERE (k.conrelid = @part::oid OR k.confrelid = @part::oid) AND k.condeferrable) AS is_deferrable,
        EXISTS (
            SELECT FROM pg_constraint k
-           WHERE k.condeferrable AND k.conrelid <> 'scheduler.job_definitions'::regclass) AS is_any_deferrable,
+           WHERE k.condeferrable AND k.conrelid IS DISTINCT FROM to_regclass('scheduler.job_definitions')) AS is_any_deferrable,
        ARRAY(
            SELECT quote_ident(a.attname)
            FROM pg_attribute a

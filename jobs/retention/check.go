@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -47,6 +48,11 @@ func (j *Job) CheckOn(ctx context.Context, run *jobs.Run) error {
 	defer func() { _ = savepoint.Rollback(ctx) }() // it has changed nothing but settings
 	dry := *run
 	dry.DryRun, dry.Beginner = true, savepoint
+	// The scheduler's own table may not be there yet, and fits every rule.
+	dry.Parameters = maps.Clone(run.Parameters)
+	if _, ok := dry.Parameters[ParameterArchive]; ok {
+		dry.Parameters[ParameterArchive] = ArchiveNone
+	}
 	a := j.newAttempt(&dry)
 	a.isHasty = true
 	if _, err := a.sql.BeginWhole(ctx, savepoint, j.config.LockWait); err != nil {
