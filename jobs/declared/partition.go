@@ -111,7 +111,7 @@ var (
 // Each partition is a transaction of its own, that takes its locks for a moment, or gives
 // way and tries again. The error joins a [*jobs.FieldError] for each part that is wrong.
 func Partition(config PartitionConfig) (*PartitionJob, error) {
-	j := &PartitionJob{table: config.Table, definition: config.Definition, isDrop: config.Old == OldDrop}
+	j := &PartitionJob{table: config.Table, definition: labelled(config.Definition, "partitions"), isDrop: config.Old == OldDrop}
 	var errs []error
 	check := func(field string, err error) {
 		if err != nil {

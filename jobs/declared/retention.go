@@ -49,7 +49,7 @@ func Retention(config RetentionConfig) (*retention.Job, error) {
 	rule := retention.Rule{
 		Target: targetOf(config.Table), Table: config.Table, Condition: config.Condition, Set: config.Set, Optional: config.Optional,
 	}
-	made := retention.Config{Definition: config.Definition}
+	made := retention.Config{Definition: labelled(config.Definition, "retention")}
 	switch config.Archive {
 	case "", retention.ArchiveNone, retention.ArchiveJSON:
 		made.Archive = config.Archive
