@@ -321,3 +321,50 @@ func TestDeclaredPartitionsOfATableWithManyThousands(t *testing.T) {
 	require.Contains(t, explained["created"].Plan, `2 to be created: public."Events_p`)
 	require.Contains(t, explained["detached"].Plan, "5 that ended at ")
 }
+
+// Bounds are read whatever the database's settings, and however far away.
+func TestDeclaredPartitionsWithOddBounds(t *testing.T) {
+	t.Parallel()
+	c := newEvents(t, "timestamptz")
+	name := fetch[string](t, c, "SELECT quote_ident(current_database())")
+	c.exec(t, `ALTER DATABASE `+name+` SET datestyle = 'SQL, DMY'; ALTER DATABASE `+name+` SET timezone = 'America/St_Johns'`)
+	c.reset()
+	c.exec(t, `SET datestyle = 'ISO'; CREATE TABLE caesar PARTITION OF "Events" FOR VALUES FROM ('-infinity') TO ('0044-03-15 BC');
+		CREATE TABLE fall PARTITION OF "Events" FOR VALUES FROM ('0476-09-04') TO ('2026-01-02 03:04:05.678+00');
+		CREATE TABLE far PARTITION OF "Events" FOR VALUES FROM ('9999-12-31') TO ('12026-01-01'); CREATE TABLE ever PARTITION OF "Events" FOR VALUES FROM ('12026-01-01') TO ('infinity');
+		CREATE TABLE beyond PARTITION OF "Events" FOR VALUES FROM ('infinity') TO (MAXVALUE)`)
+	for _, table := range []string{"caesar", "fall", "far", "ever", "beyond"} {
+		c.exec(t, "ALTER TABLE "+table+" OWNER TO scheduler_serve")
+	}
+	c.reset()
+	job := partitioner(t, func(p *declared.PartitionConfig) {
+		p.Every, p.Keep, p.TimeZone, p.Ahead = "1 year", "900 years", "America/St_Johns", 1
+	})
+	dry := c.newDryRun(t, job, nil).mustWork(t)
+	targets := c.newRun(t, job, nil).mustWork(t)
+	require.Equal(t, rowsOf(dry), rowsOf(targets))
+	require.Equal(t, int64(1), targets["detached"].Rows)
+	require.Contains(t, targets["detached"].Note, "caesar")
+	require.Contains(t, targets["created"].Note, `public."Events_p20260101_233405"`, "from where the last one ends")
+	require.Equal(t, "2027-01-01 03:30:00", fetch[string](t, c, `SELECT to_char((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(.([^'']*)'))[1]::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+		FROM pg_class c WHERE c.relname = 'Events_p20260101_233405'`))
+	require.Equal(t, map[string]int64{"created": 0, "detached": 0}, rowsOf(c.newRun(t, job, nil).mustWork(t)))
+	require.Equal(t, "SQL, DMY", fetch[string](t, c, "SHOW datestyle"))
+}
+
+// What is made belongs to the owner of the table.
+func TestDeclaredPartitionsOfAnotherOwner(t *testing.T) {
+	t.Parallel()
+	c := newEvents(t, "date")
+	owner := "owner_" + fetch[string](t, c, "SELECT substr(md5(current_database()), 1, 20)")
+	c.exec(t, fmt.Sprintf(`CREATE ROLE %[1]s; GRANT %[1]s TO scheduler_serve; GRANT CREATE, USAGE ON SCHEMA public TO %[1]s;
+		ALTER TABLE "Events" OWNER TO %[1]s; ALTER TABLE users OWNER TO %[1]s; ALTER TABLE "Events" REPLICA IDENTITY FULL`, owner))
+	t.Cleanup(func() {
+		_, err := c.pool.Exec(context.WithoutCancel(t.Context()), fmt.Sprintf("DROP OWNED BY %[1]s; DROP ROLE %[1]s", owner))
+		require.NoError(t, err)
+	})
+	job := partitioner(t, func(p *declared.PartitionConfig) { p.Ahead = 1 })
+	require.NoError(t, c.checkPartitions(t, job))
+	require.Equal(t, int64(2), c.newRun(t, job, nil).mustWork(t)["created"].Rows)
+	require.Equal(t, owner+" f", fetch[string](t, c, `SELECT DISTINCT pg_get_userbyid(c.relowner) || ' ' || c.relreplident::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = '"Events"'::regclass`))
+}
