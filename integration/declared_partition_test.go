@@ -141,7 +141,7 @@ func TestDeclaredPartitionsThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	c := newEvents(t, "timestamptz")
 	today := fetch[string](t, c, "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD')")
-	c.exec(t, `CREATE TABLE spill PARTITION OF "Events" DEFAULT; ALTER TABLE spill OWNER TO scheduler_serve; INSERT INTO "Events" (at) VALUES (now())`)
+	c.exec(t, `CREATE TABLE spill PARTITION OF "Events" DEFAULT; ALTER TABLE spill OWNER TO scheduler_serve; INSERT INTO "Events" (at) VALUES ('`+today+`')`)
 	job := partitioner(t, func(p *declared.PartitionConfig) { p.Ahead = 1 })
 	require.Contains(t, c.newDryRun(t, job, nil).mustWork(t)["created"].Note, "a real run would fail: the default partition spill holds rows from")
 	run := c.newRun(t, job, nil)
@@ -152,11 +152,17 @@ func TestDeclaredPartitionsThatCannotBeMade(t *testing.T) {
 	err = c.newRun(t, job, nil).work(t.Context())
 	require.True(t, jobs.IsBlocked(err), err)
 
-	c.exec(t, `TRUNCATE spill; CREATE TABLE "Events_p`+today+`" (id int)`)
+	// As the documentation has it.
+	c.exec(t, `BEGIN; ALTER TABLE "Events" DETACH PARTITION spill; CREATE TABLE moved PARTITION OF "Events" FOR VALUES FROM ('`+today+`') TO ('`+today+` 12:00');
+		CREATE TABLE moved_too PARTITION OF "Events" FOR VALUES FROM ('`+today+` 12:00') TO ('`+today+` 23:00');
+		WITH gone AS (DELETE FROM spill WHERE at >= '`+today+`' AND at < '`+today+` 23:00' RETURNING *) INSERT INTO "Events" (id, at, user_id, name) SELECT id, at, user_id, name FROM gone;
+		ALTER TABLE "Events" ATTACH PARTITION spill DEFAULT; COMMIT`)
+	require.Equal(t, int64(1), c.count(t, "moved")+c.count(t, "moved_too"))
+	c.exec(t, `CREATE TABLE "Events_p`+today+`_230000" (id int)`)
 	err = c.newRun(t, job, nil).work(t.Context())
 	require.True(t, jobs.IsBlocked(err), err)
-	require.ErrorContains(t, err, `public."Events_p`+today+`", for the rows from`)
-	c.exec(t, `DROP TABLE "Events_p`+today+`"`)
+	require.ErrorContains(t, err, `public."Events_p`+today+`_230000", for the rows from`)
+	c.exec(t, `DROP TABLE "Events_p`+today+`_230000"`)
 	require.Equal(t, int64(1), c.newRun(t, job, nil).mustWork(t)["created"].Rows)
 
 	// A referenced partition stays.

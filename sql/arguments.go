@@ -59,7 +59,7 @@ func (a Arguments) Position(ctx context.Context, text string, position int) int 
 		if position <= sent+between {
 			break
 		}
-		written, sent, begin = written+between, sent+between, u.begin
+		written, sent = written+between, sent+between
 		length := u.numberedEnd - u.numberedBegin + len(a.cast(u.name))
 		if position <= sent+length {
 			return written + 1

@@ -30,9 +30,10 @@ const (
 	// MaxPartitionsDefault is the default of [ParameterMaxPartitions].
 	MaxPartitionsDefault = 500
 
-	// OldDetach and OldDrop say what becomes of an old partition.
+	// OldDetach leaves an old partition as a table of its own.
 	OldDetach = "detach"
-	OldDrop   = "drop"
+	// OldDrop drops it, with its rows.
+	OldDrop = "drop"
 
 	aheadMax         = 1000
 	maxPartitionsMax = 10_000
@@ -241,10 +242,12 @@ func (j *PartitionJob) checkTable(t sql.PartitionedTable) error {
 // database of a run. Of the run it needs the schema, the parameters, Now and the beginner.
 func (j *PartitionJob) ExplainOn(ctx context.Context, run *jobs.Run) ([]retention.Explanation, error) {
 	w := &partitionWork{job: j, run: run, sql: sql.For(run.Schema)}
-	if err := w.plan(ctx); err != nil && !jobs.IsBlocked(err) {
-		return nil, err
-	} else if err != nil {
+	err := w.plan(ctx)
+	if jobs.IsBlocked(err) {
 		return []retention.Explanation{{Target: targetCreated, Table: j.table, Action: "CREATE", Problem: err.Error()}}, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	made := retention.Explanation{Target: targetCreated, Table: w.table.Name, Action: "CREATE", Rows: 0}
 	var names []string

@@ -233,7 +233,7 @@ func (w *partitionWork) prepareStep(ctx context.Context, tx pgx.Tx, window windo
 // inDefault says that the default partition has rows of a partition to be made.
 func (w *partitionWork) inDefault(window window) string {
 	return fmt.Sprintf("the default partition %[1]s holds rows from %[2]s to before %[3]s, which no other partition can take then: in one transaction, ALTER TABLE %[4]s DETACH PARTITION %[1]s, "+
-		"make the partition, INSERT INTO %[4]s SELECT * FROM %[1]s WHERE %[5]s >= '%[2]s' AND %[5]s < '%[3]s', delete those from it, and attach it again as DEFAULT",
+		"make the partition, move the rows with %[5]s >= '%[2]s' AND %[5]s < '%[3]s' into it, and attach %[1]s again as DEFAULT",
 		w.table.DefaultPartition, w.format(window.lower), w.format(window.upper), w.table.Name, w.table.Key)
 }
 
@@ -328,7 +328,12 @@ func execute(ctx context.Context, tx pgx.Tx, statements ...string) error {
 		if statement == "" {
 			continue
 		}
-		if _, err := tx.Exec(ctx, statement); err != nil {
+		_, err := tx.Exec(ctx, statement)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Detail+pg.Hint != "" {
+			return fmt.Errorf("%s: %w: %s", statement, err, strings.TrimSpace(pg.Detail+" "+pg.Hint))
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
 	}

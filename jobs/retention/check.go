@@ -85,7 +85,7 @@ func (a *attempt) checkRule(ctx context.Context, i int) error {
 		return err
 	}
 	if rule.ArchiveTable != "" {
-		if err := a.checkArchive(ctx, rule); err != nil {
+		if err := a.checkArchive(ctx, rule, facts); err != nil {
 			return err
 		}
 	}
@@ -205,7 +205,7 @@ func (a *attempt) typeName(tx pgx.Tx, arrayOID uint32) string {
 	return "of OID " + fmt.Sprint(arrayOID)
 }
 
-func (a *attempt) checkArchive(ctx context.Context, rule parsedRule) error {
+func (a *attempt) checkArchive(ctx context.Context, rule parsedRule, table sql.RelationFacts) error {
 	archive := a.sql.InSchema(rule.ArchiveTable)
 	return a.inTx(ctx, func(tx pgx.Tx) error {
 		facts, err := a.sql.RelationFacts(ctx, tx, archive)
@@ -214,6 +214,8 @@ func (a *attempt) checkArchive(ctx context.Context, rule parsedRule) error {
 			return refuseField(fieldArchive, "%q is neither none nor json nor a table's name: %w", rule.ArchiveTable, err)
 		case err != nil:
 			return err
+		case facts.OID == table.OID:
+			return refuseField(fieldArchive, "%s is the table itself: each run would delete its rows and write them again", archive)
 		case facts.OID == 0:
 			return refuseField(fieldArchive, "there is no table %[1]s: CREATE TABLE %[1]s (LIKE %[2]s INCLUDING ALL)", archive, a.sql.InSchema(rule.Table))
 		}
@@ -258,7 +260,7 @@ func (a *attempt) checkSet(ctx context.Context, rule parsedRule, facts sql.Relat
 		case hasCode(err, codeUndefinedColumn):
 			return nil
 		case err != nil: // it asks for the row as a whole, in a way that only a table's row can be
-			return nil //nolint:nilerr // then it cannot be told
+			return nil // then it cannot be told
 		}
 		return refuseField(fieldSet, "a row for which this is set would be named by the condition again, by every run, since that does not look at %s: add to it what the row must not be yet", strings.Join(setColumns(rule.Set), ", "))
 	})

@@ -139,15 +139,8 @@ func (r Rule) check(text ruleText, parameters []jobs.Parameter) error {
 	if r.Table == "" {
 		refuse("Table is empty: name the table whose rows go")
 	}
-	switch {
-	case r.SQL == "" && r.Condition != "":
-		if strings.TrimSpace(commentRE.ReplaceAllString(r.Condition, "")) == "" {
-			refuse("Condition is empty: say which rows are to go")
-		}
-	case r.Condition != "":
-		refuse("SQL and Condition are both set: a rule has one of them")
-	case text.isEmpty():
-		refuse("SQL is empty: give a SELECT of the ctid of the rows to go")
+	if problem := r.checkForm(text); problem != "" {
+		refuse("%s", problem)
 	}
 	if r.Set != "" && r.ArchiveTable != "" {
 		refuse("ArchiveTable is only for rules that delete: leave out Set or ArchiveTable")
@@ -191,6 +184,19 @@ func (r Rule) check(text ruleText, parameters []jobs.Parameter) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkForm says what is wrong with the rule's SQL, or with what it has in its place.
+func (r Rule) checkForm(text ruleText) string {
+	switch {
+	case r.SQL != "" && r.Condition != "":
+		return "SQL and Condition are both set: a rule has one of them"
+	case r.Condition != "" && strings.TrimSpace(commentRE.ReplaceAllString(r.Condition, "")) == "":
+		return "Condition is empty: say which rows are to go"
+	case text.isEmpty():
+		return "SQL is empty: give a SELECT of the ctid of the rows to go"
+	}
+	return ""
 }
 
 // source is the rule's SQL, in either form.
