@@ -150,3 +150,19 @@ func ExampleScheduler() {
 	// <nil>
 	// true
 }
+
+// A client that takes no connection from the runs, for pages that many look at.
+func ExampleScheduler_DedicatedClient() {
+	ctx := context.Background()
+	s, err := scheduler.New(scheduler.Config{DatabaseURL: os.Getenv("DATABASE_URL")})
+	if err != nil {
+		panic(err)
+	}
+	client, err := s.DedicatedClient(ctx)
+	if err != nil {
+		panic(err)
+	}
+	defer client.Close()
+	fmt.Println(client.Ready(ctx))
+	// Output: <nil>
+}

@@ -87,7 +87,7 @@ func TestTheApplicationsPoolLosesAnAnswer(t *testing.T) {
 			return &deaf{Conn: conn, armed: &armed}, err
 		}
 	})
-	s, _ := embed(t, scheduler.Config{Pool: pool, ReplicaID: "till", Logger: slog.New(slog.NewTextHandler(logWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug})), Jobs: []scheduler.JobConfig{{Name: "each_second", Enabled: new(false)}}})
+	s, _ := embed(t, scheduler.Config{Pool: pool, ReplicaID: "till", Jobs: []scheduler.JobConfig{{Name: "each_second", Enabled: new(false)}}})
 	client := ready(t, s)
 	require.Equal(t, "success", runAndWait(t, client, "yearly_hit").Status)
 	armed.Store(true)

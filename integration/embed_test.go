@@ -83,7 +83,7 @@ func ready(t *testing.T, s *scheduler.Scheduler) *scheduler.Client {
 // runAndWait asks for a run and waits for its end.
 func runAndWait(t *testing.T, client *scheduler.Client, name string) scheduler.Run {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), waitRun)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*waitRun)
 	defer cancel()
 	id, err := client.RunNow(ctx, name, nil, nil)
 	require.NoError(t, err)
