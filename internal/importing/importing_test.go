@@ -241,14 +241,14 @@ func TestHostileTexts(t *testing.T) {
 }
 
 // Any bytes are a crontab: what comes out can be read.
-func FuzzCrontab(f *testing.F) {
-	f.Add([]byte("*/5 * * * * x%y\nA=b\n@daily z\n# c\n"), false)
-	f.Add([]byte("0 0 * * * root x\r\n\xff"), true)
-	check := checker(f)
-	f.Fuzz(func(t *testing.T, content []byte, system bool) {
-		list, notes := importing.Crontab(content, system, "")
+func TestAnyBytesAreACrontab(t *testing.T) {
+	t.Parallel()
+	check := checker(t)
+	rapid.Check(t, func(t *rapid.T) {
+		content := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom([]byte("*/5 0\n%=@#ab'\"\\\t\r,-:")), rapid.Byte()), 0, 200).Draw(t, "content")
+		list, notes := importing.Crontab(content, rapid.Bool().Draw(t, "system"), "")
 		if _, err := importing.Write(list, importing.Options{Header: notes, CheckFunc: check}); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v", err)
 		}
 	})
 }
