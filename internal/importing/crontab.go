@@ -131,20 +131,20 @@ func (c *crontab) job(n int, line string) {
 	job.Schedule = strings.Join(fields, " ")
 	switch {
 	case isReboot(job.Schedule):
-		job.refuse("%s", rebootHint)
+		job.refusef("%s", rebootHint)
 	case fields[0][0] == '@':
 	case len(fields) < 5 || rest == "":
-		job.refuse("the line has less than five fields and a command")
+		job.refusef("the line has less than five fields and a command")
 	default:
 		checkFields(&job, fields, false)
 	}
 	if c.system && rest != "" {
 		var user string
 		user, rest = next(rest)
-		job.note("it ran as user %q; here it runs as the user of the replicas", user)
+		job.notef("it ran as user %q; here it runs as the user of the replicas", user)
 	}
 	if rest == "" {
-		job.refuse("the line has no command")
+		job.refusef("the line has no command")
 	}
 	c.command(&job, rest)
 	if job.Name = commandName(rest); job.Name == "" {
@@ -223,7 +223,7 @@ func (c *crontab) command(job *Job, text string) {
 		job.Command = []string{shell, "-c", command}
 		return
 	}
-	job.note("it has standard input, which a command has not here: a shell hands it the text")
+	job.notef("it has standard input, which a command has not here: a shell hands it the text")
 	job.Command = []string{shellDefault, "-c", `printf '%s\n' "$1" | "$2" -c "$3"`, "sh", stdin, shell, command}
 }
 

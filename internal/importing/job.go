@@ -38,13 +38,13 @@ type Job struct {
 // Variable is one of an environment.
 type Variable struct{ Name, Value string }
 
-// note adds a note.
-func (j *Job) note(format string, args ...any) {
+// notef adds a note.
+func (j *Job) notef(format string, args ...any) {
 	j.Notes = append(j.Notes, fmt.Sprintf(format, args...))
 }
 
-// refuse says that it cannot be a job; the first reason counts.
-func (j *Job) refuse(format string, args ...any) {
+// refusef says that it cannot be a job; the first reason counts.
+func (j *Job) refusef(format string, args ...any) {
 	if j.Refused == "" {
 		j.Refused = fmt.Sprintf(format, args...)
 	}
@@ -65,9 +65,9 @@ func (j *Job) clean() {
 	for _, text := range j.texts() {
 		switch {
 		case !utf8.ValidString(text):
-			j.refuse("it is not text in UTF-8; what is not is shown as \uFFFD")
+			j.refusef("it is not text in UTF-8; what is not is shown as \uFFFD")
 		case strings.ContainsRune(text, 0):
-			j.refuse("it holds a NUL character")
+			j.refusef("it holds a NUL character")
 		}
 	}
 	valid := func(text *string) { *text = strings.ToValidUTF8(*text, "\uFFFD") }

@@ -84,18 +84,18 @@ func pgCronJob(ctx context.Context, tx pgx.Tx, row pgCronRow, server sql.PgCronS
 		job.TimeZone = ""
 	}
 	if row.User != server.Role {
-		job.note("it ran as role %q; here it runs as the role of the replicas", row.User)
+		job.notef("it ran as role %q; here it runs as the role of the replicas", row.User)
 	}
 	job.SQL = []string{row.Command}
 	switch {
 	case row.Database != server.Database:
-		job.refuse("it runs in database %q; a scheduler works in one database, so that one needs replicas of its own", row.Database)
+		job.refusef("it runs in database %q; a scheduler works in one database, so that one needs replicas of its own", row.Database)
 		return job, nil
 	case !slices.Contains([]string{"", "localhost", "127.0.0.1", "::1"}, row.NodeName) && !strings.HasPrefix(row.NodeName, "/"):
-		job.refuse("it runs on the server %q, port %d; that one needs replicas of its own", row.NodeName, row.NodePort)
+		job.refusef("it runs on the server %q, port %d; that one needs replicas of its own", row.NodeName, row.NodePort)
 		return job, nil
 	case row.NodePort != server.Port:
-		job.note("it ran on port %d of that machine, and this server has port %d; is it the right one?", row.NodePort, server.Port)
+		job.notef("it ran on port %d of that machine, and this server has port %d; is it the right one?", row.NodePort, server.Port)
 	}
 	var err error
 	job.SQL, err = statementsOf(ctx, tx, &job, row.Command)
@@ -108,20 +108,20 @@ var secondsRE = regexp.MustCompile(`(?i)^\s*(\d+)\s+seconds?\s*$`)
 func pgCronSchedule(job *Job, text string) string {
 	if m := secondsRE.FindStringSubmatch(text); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil {
-			job.note("it ran so long after its last start; here it runs at the whole multiples of the interval")
+			job.notef("it ran so long after its last start; here it runs at the whole multiples of the interval")
 			return fmt.Sprintf("@every %ds", n)
 		}
 	}
 	if strings.HasPrefix(strings.TrimSpace(text), "@") {
 		schedule := strings.TrimSpace(text)
 		if isReboot(schedule) {
-			job.refuse("%s", rebootHint)
+			job.refusef("%s", rebootHint)
 		}
 		return schedule
 	}
 	fields := strings.Fields(text)
 	if len(fields) != 5 {
-		job.refuse("its schedule %q has %d fields, of which pg_cron reads five; write those five", text, len(fields))
+		job.refusef("its schedule %q has %d fields, of which pg_cron reads five; write those five", text, len(fields))
 		return text
 	}
 	fields[2] = strings.ReplaceAll(fields[2], "$", "L")
@@ -138,9 +138,9 @@ var itemRE = regexp.MustCompile(`(?i)^(?:L|[0-9]+|[a-z]{3}|(?:\*|(?:[0-9]+|[a-z]
 // says that a day may be L.
 func checkFields(job *Job, fields []string, last bool) {
 	for i, field := range fields {
-		for _, item := range strings.Split(field, ",") {
-			if !itemRE.MatchString(item) || strings.EqualFold(item, "L") && !(last && i == 2) {
-				job.refuse("%q in its schedule is nothing that cron reads", item)
+		for item := range strings.SplitSeq(field, ",") {
+			if !itemRE.MatchString(item) || strings.EqualFold(item, "L") && (!last || i != 2) {
+				job.refusef("%q in its schedule is nothing that cron reads", item)
 			}
 		}
 	}
@@ -161,12 +161,12 @@ func statementsOf(ctx context.Context, tx pgx.Tx, job *Job, command string) ([]s
 	case isSeveral(refusal):
 		return several(ctx, tx, job, command)
 	case refusal.Code == codeSyntaxError:
-		job.refuse("the server cannot read it: %s", refusal.Message)
+		job.refusef("the server cannot read it: %s", refusal.Message)
 	default:
-		job.note("the server refuses it now: %s (SQLSTATE %s)", refusal.Message, refusal.Code)
+		job.notef("the server refuses it now: %s (SQLSTATE %s)", refusal.Message, refusal.Code)
 	}
 	if procedureRE.MatchString(command) {
-		job.note("if it commits or rolls back, declare it as sql_outside_transaction")
+		job.notef("if it commits or rolls back, declare it as sql_outside_transaction")
 	}
 	return []string{command}, nil
 }
@@ -185,7 +185,7 @@ func several(ctx context.Context, tx pgx.Tx, job *Job, command string) ([]string
 	// Without these, nothing but quotes can hide a semicolon.
 	for _, doubt := range []string{"--", "/*", "$", `\`} {
 		if strings.Contains(command, doubt) {
-			job.refuse("%s; where one ends is in doubt, since it has %q", byHand, doubt)
+			job.refusef("%s; where one ends is in doubt, since it has %q", byHand, doubt)
 			return []string{command}, nil
 		}
 	}
@@ -196,12 +196,12 @@ func several(ctx context.Context, tx pgx.Tx, job *Job, command string) ([]string
 			return nil, err
 		}
 		if refusal != nil && refusal.Code == codeSyntaxError {
-			job.refuse("%s; the server cannot read one of them: %s", byHand, refusal.Message)
+			job.refusef("%s; the server cannot read one of them: %s", byHand, refusal.Message)
 			return []string{command}, nil
 		}
 		list = append(list, statement)
 	}
-	job.note("its %d statements run in one transaction, as they did", len(list))
+	job.notef("its %d statements run in one transaction, as they did", len(list))
 	return list, nil
 }
 

@@ -126,7 +126,7 @@ func (j *Job) candidate(check func([]byte) error) *yaml.Node {
 		}
 		if err == nil {
 			if kind == "sql_outside_transaction" {
-				j.note("it cannot run in a transaction: it is not one with its record, and may be done twice")
+				j.notef("it cannot run in a transaction: it is not one with its record, and may be done twice")
 			}
 			return item
 		}
@@ -134,7 +134,7 @@ func (j *Job) candidate(check func([]byte) error) *yaml.Node {
 			because = err
 		}
 	}
-	j.refuse("%v", because)
+	j.refusef("%v", because)
 	return first
 }
 

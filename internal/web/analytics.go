@@ -283,8 +283,10 @@ func readAnalytics(ctx context.Context, repository *scheduler.Repository, evalua
 func bandViews(d scheduler.ScoreDistribution) []bandView {
 	all := d.Excellent + d.Good + d.Fair + d.Poor + d.Unscored
 	views := []bandView{
-		{Name: "Excellent, 0.9 and more", Count: d.Excellent}, {Name: "Good, 0.7 and more", Count: d.Good},
-		{Name: "Fair, 0.5 and more", Count: d.Fair}, {Name: "Poor", Count: d.Poor},
+		{Name: "Excellent, 0.9 and more", Count: d.Excellent},
+		{Name: "Good, 0.7 and more", Count: d.Good},
+		{Name: "Fair, 0.5 and more", Count: d.Fair},
+		{Name: "Poor", Count: d.Poor},
 	}
 	if d.Unscored > 0 {
 		views = append(views, bandView{Name: "Without a score", Count: d.Unscored})

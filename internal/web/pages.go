@@ -23,7 +23,7 @@ var files embed.FS
 // page is what every page has.
 type page struct {
 	// prefix is in front of each address.
-	prefix string
+	prefix                  string
 	Title, Section, Version string
 	ReadOnly, River         bool
 	// Analytics: there are evaluations to show.
