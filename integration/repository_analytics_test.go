@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -295,6 +296,21 @@ func TestAnalyticsPlans(t *testing.T) {
 		require.Positive(t, n)
 		require.LessOrEqual(t, n, 110.0, before)
 	}
+	// Nor does it where the connection has prepared the statement, and the planner may have
+	// chosen a plan for any page.
+	text, _, err := pgx.NamedArgs{}.RewriteQuery(t.Context(), nil, statements.Text("list_evaluations"), nil)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "PREPARE page AS "+text)
+	require.NoError(t, err)
+	execute := fmt.Sprintf("EXECUTE page ('%s', '%s', '%s', 0, '', 50)", first.Format(time.RFC3339), "10000-01-01", day.Format(time.RFC3339))
+	for range 10 {
+		_, err = conn.Exec(t.Context(), execute)
+		require.NoError(t, err)
+	}
+	n := read(t, conn, "conversation_evaluations", execute, nil)
+	require.Positive(t, n)
+	require.LessOrEqual(t, n, 110.0)
+
 	// All of it is one pass, which takes no lock that anybody waits for.
 	analytics := newRepository(t, db.Pool(t)).Analytics
 	began := time.Now()
