@@ -240,7 +240,7 @@ func TestOddJobs(t *testing.T) {
 	add("odd_panic", want{jobs.StatusFailed, "panic: zero , half", 0}, func(context.Context, *jobs.Run, *jobs.Result) error { panic(odd) })
 	add("odd_progress", want{jobs.StatusSuccess, "", 1}, func(ctx context.Context, run *jobs.Run, _ *jobs.Result) error {
 		run.Progress(ctx, jobs.Progress{Done: -1, Message: odd})
-		run.Logger.InfoContext(ctx, odd, slog.String(odd, odd))
+		run.Logger.InfoContext(ctx, odd, slog.String(odd, odd)) //nolint:sloglint // a job may log anything
 		return nil
 	})
 	add("nil_error", want{jobs.StatusFailed, "PANIC|nil", 0}, func(context.Context, *jobs.Run, *jobs.Result) error {

@@ -101,7 +101,7 @@ func checks() []check {
 func Contract(t *testing.T, db DB, job jobs.Job, options ContractOptions) {
 	t.Helper()
 	for _, check := range checks() {
-		t.Run(check.name, func(t *testing.T) { //nolint:paralleltest // they share a database
+		t.Run(check.name, func(t *testing.T) {
 			check.run(t, db, job, options)
 		})
 	}
@@ -165,8 +165,6 @@ type goal struct {
 	before, after state
 	result        *Result
 	statements    int
-	// ofBatch is the number of the first statement in each batch, from 1.
-	ofBatch []int
 }
 
 // reach finds out what a run in one go does, and undoes it.

@@ -65,11 +65,11 @@ func record(t *testing.T, fn func(t testing.TB)) string {
 }
 
 // verdicts puts a job through the contract and says what is wrong, by check.
-func verdicts(t *testing.T, db DB, job jobs.Job, options ContractOptions) map[string]string {
+func verdicts(t *testing.T, db DB, job jobs.Job) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
 	for _, check := range checks() {
-		if text := record(t, func(t testing.TB) { check.run(t, db, job, options) }); text != "" {
+		if text := record(t, func(t testing.TB) { check.run(t, db, job, ContractOptions{}) }); text != "" {
 			found[check.name] = text
 		}
 	}
@@ -116,17 +116,17 @@ func then(more func(ctx context.Context, run *jobs.Run, result *jobs.Result) err
 func TestContractOfGoodJobs(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t)
-	require.Empty(t, verdicts(t, pool, jobs.Func(definition, good), ContractOptions{}))
-	require.Empty(t, verdicts(t, pool, &finisher{}, ContractOptions{}))
+	require.Empty(t, verdicts(t, pool, jobs.Func(definition, good)))
+	require.Empty(t, verdicts(t, pool, &finisher{}))
 	conn, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
 	defer conn.Release()
-	require.Empty(t, verdicts(t, conn.Conn(), &finisher{}, ContractOptions{}), "a connection")
+	require.Empty(t, verdicts(t, conn.Conn(), &finisher{}), "a connection")
 	tx, err := conn.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), "UPDATE items SET done_at = now(); INSERT INTO items SELECT g FROM generate_series(11, 20) g")
 	require.NoError(t, err)
-	require.Empty(t, verdicts(t, tx, &finisher{}, ContractOptions{}), "a transaction, and the rows that it has made")
+	require.Empty(t, verdicts(t, tx, &finisher{}), "a transaction, and the rows that it has made")
 	require.NoError(t, tx.Rollback(t.Context()))
 	var left int
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM items WHERE done_at IS NULL").Scan(&left))

@@ -50,6 +50,10 @@ type Options struct {
 	// needs and does not find there fails the run, as it does a replica's start.
 	App any
 
+	// ConnectFunc is what run.Connect opens: connections of the run's own, on which nothing
+	// is undone. Nil means that the job gets an error.
+	ConnectFunc func(ctx context.Context) (*pgx.Conn, error)
+
 	// RunID is the run's number. Zero means 1. It needs no row in the ledger.
 	RunID int64
 
@@ -325,6 +329,9 @@ func (a *attempt) work(ctx context.Context, definition jobs.Definition) error {
 		Cursor: a.options.Cursor, Done: a.options.Done, Beginner: a.s, App: a.options.App,
 		ProgressFunc: func(_ context.Context, progress jobs.Progress) { a.progress(progress) },
 	}
+	if a.options.ConnectFunc != nil {
+		run.Connector = connector(a.options.ConnectFunc)
+	}
 	switch job := a.job.(type) {
 	case jobs.TxJob:
 		return a.workTx(ctx, job, run)
@@ -333,6 +340,12 @@ func (a *attempt) work(ctx context.Context, definition jobs.Definition) error {
 	}
 	return fmt.Errorf("%T: %w", a.job, jobs.ErrInvalidJob)
 }
+
+// connector opens connections of a run's own.
+type connector func(ctx context.Context) (*pgx.Conn, error)
+
+// Connect opens one.
+func (c connector) Connect(ctx context.Context) (*pgx.Conn, error) { return c(ctx) }
 
 // check has the job look at the database, as before a replica starts.
 func (a *attempt) check(ctx context.Context, checker jobs.Checker, parameters jobs.Parameters) error {

@@ -268,8 +268,7 @@ func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, erro
 	if err != nil {
 		return &bufferedRows{err: err, closed: true}, err
 	}
-	buffered := buffer(rows)
-	return buffered, nil
+	return buffer(rows), nil //nolint:rowserrcheck // the rows that are returned have it
 }
 
 // QueryRow runs a query for one row.

@@ -298,7 +298,7 @@ func (t *lentTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, 
 	if t.over.Load() {
 		return nil, pgx.ErrTxClosed
 	}
-	return t.Tx.Query(ctx, sql, args...)
+	return t.Tx.Query(ctx, sql, args...) //nolint:rowserrcheck // the rows are the job's
 }
 
 // QueryRow runs a query for one row.
