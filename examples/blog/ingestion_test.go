@@ -144,9 +144,15 @@ func TestIngestion_otherInstalls(t *testing.T) {
 	require.Contains(t, targets["main/refused.md"].Note, "23514")
 	require.Contains(t, targets["main/long.md"].Note, "22001")
 
-	_, err = w.pool.Exec(t.Context(), "DROP TABLE markdown_content")
+	_, err = w.pool.Exec(t.Context(), "ALTER TABLE markdown_content DROP CONSTRAINT markdown_content_slug_key, DROP CONSTRAINT markdown_content_title_check")
 	require.NoError(t, err)
 	run := w.run(t, IngestionName, nil, false)
+	require.Equal(t, "failed", run.Status)
+	require.Contains(t, *run.Error, "(SQLSTATE 42P10); slug must be unique by itself")
+
+	_, err = w.pool.Exec(t.Context(), "DROP TABLE markdown_content")
+	require.NoError(t, err)
+	run = w.run(t, IngestionName, nil, false)
 	require.Equal(t, "failed", run.Status)
 	require.Equal(t, 1, run.Attempt)
 	require.Contains(t, *run.Error, `relation "markdown_content" does not exist (SQLSTATE 42P01); the table is the application's: migrate it`)
