@@ -179,6 +179,15 @@ func TestParse_hostileMarkdown(t *testing.T) {
 	}
 }
 
+func TestNotPanicking(t *testing.T) {
+	t.Parallel()
+	err := func() (err error) {
+		defer notPanicking(&err)
+		panic("a reader has a mistake")
+	}()
+	require.EqualError(t, err, "reading it panics: a reader has a mistake")
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(written(map[string]string{"keywords": "[a, b]", "links": "[{title: a, url: b}]"}, "# x\n")))
 	f.Add([]byte("---\n&a : *a\n---\n"))

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-const wait = time.Minute
+// wait is for a machine with other things to do.
+const wait = 3 * time.Minute
 
 // prepared is a database with the scheduler's schema and the platform's tables.
 var prepared = testdb.Template("prepared", func(ctx context.Context, url string) error {
