@@ -19,7 +19,7 @@ import (
 // integration) is what they are made of.
 func publicPackages() []string {
 	return []string{
-		".", "cmd/scheduler/cli", "jobs", "jobs/cleanup", "jobs/cron", "jobs/declared", "jobs/retention", "migrations", "schedulerhttp",
+		".", "cmd/scheduler/cli", "jobs", "jobs/cleanup", "jobs/cron", "jobs/declared", "jobs/retention", "migrations", "schedulerhttp", "schedulertest", "schedulerhttp",
 	}
 }
 
