@@ -117,3 +117,27 @@ func TestTheApplicationsPoolWasReadOnly(t *testing.T) {
 	run := scalar[int64](t, db, "SELECT scheduler.run_now('yearly_hit')")
 	waitStatus(t, db, run, jobs.StatusSuccess)
 }
+
+// The application's pool may lead through a pooler, where the leader's lock does not.
+func TestTheApplicationsPoolBehindAPooler(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	config, err := pgxpool.ParseConfig(testdb.PgBouncer(t, db, "transaction"))
+	require.NoError(t, err)
+	config.MaxConns = 8
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	exec1(t, db, "INSERT INTO sweep_rows SELECT n FROM generate_series(1, 100) n")
+
+	s, err := scheduler.New(scheduler.Config{Pool: pool, Registry: testRegistry(), Logger: discard()})
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Run(t.Context()), scheduler.ErrPooled)
+
+	s, _ = embed(t, scheduler.Config{Pool: pool, LeaderDatabaseURL: db.URL})
+	client := ready(t, s)
+	for _, name := range []string{"yearly_hit", "sweep", "fails_once"} {
+		require.Equal(t, "success", runAndWait(t, client, name).Status, name)
+	}
+}

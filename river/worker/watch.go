@@ -134,6 +134,8 @@ const repeatAfter = time.Minute
 func (h riverLog) Enabled(ctx context.Context, level slog.Level) bool {
 	if level < slog.LevelWarn {
 		level = slog.LevelDebug
+	} else if h.shared {
+		return true // it is heard, whether or not it is logged
 	}
 	return h.Handler.Enabled(ctx, level)
 }
@@ -141,6 +143,9 @@ func (h riverLog) Enabled(ctx context.Context, level slog.Level) bool {
 func (h riverLog) Handle(ctx context.Context, record slog.Record) error {
 	if h.shared && record.Level >= slog.LevelWarn {
 		h.watch.doubt()
+		if !h.Handler.Enabled(ctx, record.Level) {
+			return nil
+		}
 	}
 	if record.Level >= slog.LevelWarn && (h.watch.outage.Ongoing() || h.said.lately(record.Message)) {
 		if !h.Handler.Enabled(ctx, slog.LevelDebug) {
