@@ -158,6 +158,37 @@ func TestIngestion_otherInstalls(t *testing.T) {
 	require.Contains(t, *run.Error, `relation "markdown_content" does not exist (SQLSTATE 42P01); the table is the application's: migrate it`)
 }
 
+// Newer installs have a row for each locale of a slug, and say elsewhere which images are
+// optimized. A file is the row of the default locale; the others are left alone.
+func TestIngestion_locales(t *testing.T) {
+	t.Parallel()
+	folder := files(t, map[string]string{"a.md": article("a", "old"), "b.md": article("b", "old"), "c.md": article("c", "old")})
+	config := Config{Sources: []Source{{Name: "main", Path: folder, SourceID: "blog", OverrideExisting: true}}}
+	w := start(t, config, Ingestion())
+	_, err := w.pool.Exec(t.Context(), `
+		ALTER TABLE markdown_content DROP COLUMN image_optimization_status, ADD locale text NOT NULL DEFAULT 'xx', DROP CONSTRAINT markdown_content_slug_key;
+		CREATE UNIQUE INDEX ON markdown_content (slug, locale)`)
+	require.NoError(t, err)
+	succeeds(t, w.run(t, IngestionName, nil, false), 3)
+	_, err = w.pool.Exec(t.Context(), `
+		INSERT INTO markdown_content (id, slug, title, description, body, author, published_at, keywords, source_id, version_hash, locale)
+		SELECT 'fr-' || slug, slug, 'T', 'd', 'b', 'a', now(), 'k', 'other', 'h', 'fr' FROM markdown_content`)
+	require.NoError(t, err)
+	succeeds(t, w.run(t, IngestionName, nil, false), 0)
+	change(t, folder, "a.md", article("a", "new"))
+	succeeds(t, w.run(t, IngestionName, nil, false), 1)
+	require.Equal(t, "a en new, a fr b, b en old, b fr b, c en old, c fr b",
+		scalar[string](t, w, "SELECT string_agg(concat_ws(' ', slug, locale, trim(body, E' \n')), ', ' ORDER BY slug, locale) FROM markdown_content"))
+
+	// Without anything that makes a slug unique, nothing is written, and the error says so.
+	_, err = w.pool.Exec(t.Context(), "DROP INDEX markdown_content_slug_locale_idx; DELETE FROM markdown_content")
+	require.NoError(t, err)
+	run := w.run(t, IngestionName, nil, false)
+	require.Equal(t, "failed", run.Status)
+	require.Equal(t, 1, run.Attempt)
+	require.Contains(t, *run.Error, "(SQLSTATE 42P10); the table is the application's: migrate it")
+}
+
 func TestIngestion_aFileThatChanges(t *testing.T) {
 	t.Parallel()
 	folder := files(t, map[string]string{"a.md": article("a", "1"), "b.md": article("b", "1")})

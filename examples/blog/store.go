@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,42 +57,56 @@ func collect[T any](ctx context.Context, tx pgx.Tx, scan pgx.RowToFunc[T], state
 // tableError says how to mend what is missing. Another attempt would not find it, either.
 func tableError(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return err
-	}
-	switch pgErr.Code {
-	case "42P01", "42703", "42501": // no table, no column, no privilege
+	if ok && slices.Contains([]string{"42P01", "42703", "42P10", "42501"}, pgErr.Code) {
 		return jobs.Permanent(fmt.Errorf("%w; the table is the application's: migrate it, put its schema into the search_path, grant SELECT, INSERT and UPDATE on it, or disable the job", err))
-	case "42P10": // nothing for ON CONFLICT
-		return jobs.Permanent(fmt.Errorf("%w; slug must be unique by itself, which it is not in an install that has it once for each locale: disable the job there", err))
 	}
 	return err
 }
 
-// writeStatement is the statement that writes, with the columns that this install has.
+// optional says what is written into the columns that not every install has, by name and
+// type: the value of a new row, if any, and what becomes of an existing one.
+var optional = map[string]struct{ value, update string }{
+	"category_id text":              {"nullif(f.category, '')", "category_id = excluded.category_id"},
+	"category_id character varying": {"nullif(f.category, '')", "category_id = excluded.category_id"},
+	"links jsonb":                   {"f.links::jsonb", "links = excluded.links"},
+	"links json":                    {"f.links::json", "links = excluded.links"},
+	"locale text":                   {value: "'en'"},
+	"locale character varying":      {value: "'en'"},
+	// An image that the file names anew has not been optimized yet.
+	"image_optimization_status text": {update: "image_optimization_status = CASE WHEN m.image IS NOT DISTINCT FROM excluded.image THEN m.image_optimization_status END"},
+}
+
+// writeStatement is the statement that writes, with the columns that this install has. A
+// row is unique by its slug, or on newer installs by its slug and locale.
 func writeStatement(ctx context.Context, tx pgx.Tx) (string, error) {
-	found, err := collect(ctx, tx, pgx.RowTo[string], columnsSQL)
+	rows, err := tx.Query(ctx, columnsSQL)
 	if err != nil {
 		return "", fmt.Errorf("look for the columns of markdown_content: %w", err)
 	}
 	var columns, values, updates strings.Builder
-	for _, column := range found {
-		var name, value string
-		switch column {
-		case "category_id text", "category_id character varying":
-			name, value = "category_id", "nullif(f.category, '')"
-		case "links jsonb":
-			name, value = "links", "f.links::jsonb"
-		case "links json":
-			name, value = "links", "f.links::json"
-		default:
-			continue // of a type that is not known here: it is the application's own affair
+	var name, typeName string
+	var isUnique, hasUniqueSlug, hasLocale bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &typeName, &isUnique}, func() error {
+		hasUniqueSlug = hasUniqueSlug || name == "slug" && isUnique
+		hasLocale = hasLocale || name == "locale"
+		written := optional[name+" "+typeName]
+		if written.value != "" {
+			columns.WriteString(", " + name)
+			values.WriteString(", " + written.value)
 		}
-		columns.WriteString(", " + name)
-		values.WriteString(", " + value)
-		updates.WriteString(", " + name + " = excluded." + name)
+		if written.update != "" {
+			updates.WriteString(", " + written.update)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("look for the columns of markdown_content: %w", err)
 	}
-	return strings.NewReplacer("{columns}", columns.String(), "{values}", values.String(), "{updates}", updates.String()).Replace(writeSQL), nil
+	key := "slug"
+	if hasLocale && !hasUniqueSlug {
+		key = "slug, locale"
+	}
+	return strings.NewReplacer("{columns}", columns.String(), "{values}", values.String(), "{updates}", updates.String(), "{key}", key).Replace(writeSQL), nil
 }
 
 // write writes documents of one source and returns the slugs that it has written.

@@ -3,8 +3,8 @@
 -- run, has written meanwhile stays. In the order of the slugs, so that two runs cannot
 -- wait for each other.
 --
--- An image that the file names anew has not been optimized yet. Where the table has them,
--- {columns} are further columns, {values} and {updates} what becomes of them.
+-- Where the table has them, {columns} are further columns, {values} and {updates} what
+-- becomes of them. {key} is what makes a row unique.
 INSERT INTO markdown_content AS m
     (id, slug, title, description, body, author, published_at, keywords, kind, image, source_id, version_hash{columns})
 SELECT gen_random_uuid()::text, f.slug, f.title, f.description, f.body, f.author, f.published_at, f.keywords, f.kind,
@@ -14,10 +14,9 @@ FROM unnest(@slugs::text[], @titles::text[], @descriptions::text[], @bodies::tex
             @categories::text[], @links::text[])
     AS f (slug, title, description, body, author, published_at, keywords, kind, image, version_hash, category, links)
 ORDER BY f.slug
-ON CONFLICT (slug) DO UPDATE
+ON CONFLICT ({key}) DO UPDATE
 SET title = excluded.title, description = excluded.description, body = excluded.body, author = excluded.author,
     published_at = excluded.published_at, keywords = excluded.keywords, kind = excluded.kind, image = excluded.image,
-    image_optimization_status = CASE WHEN m.image IS NOT DISTINCT FROM excluded.image THEN m.image_optimization_status END,
     version_hash = excluded.version_hash, updated_at = now(){updates}
 WHERE @override::boolean AND m.source_id = excluded.source_id AND m.version_hash <> excluded.version_hash
 RETURNING m.slug
