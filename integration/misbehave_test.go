@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler"
@@ -107,8 +109,8 @@ func TestJobThatIgnoresItsContext(t *testing.T) {
 					return result, nil
 				})
 			other := jobs.Func(jobs.Definition{Name: "other", Schedule: "@yearly"}, hit)
-			log := &logBuffer{}
-			stop := runUntil(t, scheduler.Config{DatabaseURL: db.URL, ReplicaID: "patient", Registry: registryOf(t, deaf, other), ShutdownTimeout: 100 * time.Millisecond, Logger: log.logger()})
+			log, metrics := &logBuffer{}, prometheus.NewRegistry()
+			stop := runUntil(t, scheduler.Config{DatabaseURL: db.URL, ReplicaID: "patient", Registry: registryOf(t, deaf, other), ShutdownTimeout: 100 * time.Millisecond, Logger: log.logger(), Metrics: metrics})
 			run := ask(t, db, "deaf")
 			waitStatus(t, db, run, jobs.StatusSuccess)
 			waitStatus(t, db, ask(t, db, "other"), jobs.StatusSuccess)
@@ -117,10 +119,13 @@ func TestJobThatIgnoresItsContext(t *testing.T) {
 			waitValue(t, db, waitRun, int64(0), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%pg_sleep(3600)' AND pid <> pg_backend_pid()")
 			waitValue(t, db, waitRun, int64(0), "SELECT count(*) FROM pg_locks WHERE relation = 'sweep_rows'::regclass")
 			require.Contains(t, log.String(), `job=deaf`)
+			n, err := testutil.GatherAndCount(metrics, "scheduler_runs_stuck")
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
 			require.Contains(t, log.String(), "does not return; its attempt is over")
 
 			begin := time.Now()
-			err := stop()
+			err = stop()
 			require.ErrorIs(t, err, scheduler.ErrJobStuck)
 			require.Contains(t, err.Error(), fmt.Sprintf(`job "deaf" (run %d)`, run))
 			require.Less(t, time.Since(begin), 20*time.Second)

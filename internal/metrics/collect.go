@@ -13,7 +13,7 @@ type families struct {
 	runs, attempts, rows                *prometheus.CounterVec
 	duration, batchLock                 *prometheus.HistogramVec
 	lastSuccess                         *prometheus.GaugeVec
-	workersMax                          *prometheus.GaugeVec
+	workersMax, stuck                   *prometheus.GaugeVec
 	leader, term, present               *prometheus.GaugeVec
 	takeovers, leaderFailures           *prometheus.CounterVec
 	handedBack, losses, sampleFailures  *prometheus.CounterVec
@@ -61,6 +61,8 @@ func newFamilies(d *described) families {
 		lastSuccess: d.gauge("scheduler_last_success_timestamp_seconds", "When a run of the job last succeeded on this replica; Unix time by its own clock.", labelJob),
 		runsWorking: d.desc("scheduler_runs_working", "Runs that this replica is working."),
 		workersMax:  d.gauge("scheduler_workers", "Runs that this replica works at most at once."),
+		stuck: d.gauge("scheduler_runs_stuck",
+			"Attempts that are over though their job has not returned, which ignores the end of its context: each takes a worker's place until the process ends. Absent for a job that never did so.", labelJob),
 		oldestStart: d.desc("scheduler_oldest_run_start_timestamp_seconds",
 			"When the oldest run of the job that this replica is working began; Unix time. Absent if there is none.", labelJob),
 		oldestDeadline: d.desc("scheduler_oldest_run_deadline_timestamp_seconds",
@@ -79,7 +81,7 @@ func newFamilies(d *described) families {
 func (f *families) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		f.buildInfo, f.leader, f.term, f.takeovers, f.lastEvaluation, f.lastTick, f.leaderFailures, f.present, f.losses, f.ticks, f.requests,
-		f.enqueueLag, f.startLag, f.runs, f.duration, f.attempts, f.rows, f.batchLock, f.lastSuccess, f.workersMax, f.handedBack, f.sampleFailures,
+		f.enqueueLag, f.startLag, f.runs, f.duration, f.attempts, f.rows, f.batchLock, f.lastSuccess, f.workersMax, f.stuck, f.handedBack, f.sampleFailures,
 	}
 }
 

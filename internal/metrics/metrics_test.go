@@ -53,6 +53,7 @@ func everything(m *metrics.Metrics, job string) {
 		working.Started("schedule", time.Minute, &lag)
 		working.Rows(5)
 		working.Batch(10 * time.Millisecond)
+		working.Stuck(true)
 		working.End(outcome)
 	}
 	m.Work(job, time.Hour).Started("manual", 0, nil)

@@ -65,6 +65,19 @@ func (w *Working) Batch(held time.Duration) {
 	}
 }
 
+// Stuck tells that the job does not return, though its attempt is over, or that it has
+// after all.
+func (w *Working) Stuck(is bool) {
+	if w == nil {
+		return
+	}
+	if is {
+		w.m.stuck.WithLabelValues(w.job).Inc()
+	} else {
+		w.m.stuck.WithLabelValues(w.job).Dec()
+	}
+}
+
 // End tells how the attempt has ended. An outcome that is a status ends the run.
 func (w *Working) End(outcome string) {
 	if w == nil {

@@ -127,6 +127,7 @@ func (s *stuck) err() error {
 func (a *attempt) awaitReturn(ctx context.Context, returned <-chan outcome) {
 	since := time.Now()
 	a.stuck.set(a, true)
+	a.metrics.Stuck(true)
 	ticker := time.NewTicker(stuckSayEvery)
 	defer ticker.Stop()
 	for {
@@ -135,6 +136,7 @@ func (a *attempt) awaitReturn(ctx context.Context, returned <-chan outcome) {
 		select {
 		case ended := <-returned:
 			a.stuck.set(a, false)
+			a.metrics.Stuck(false)
 			a.logger.WarnContext(ctx, "the job has returned after all", slog.Duration("after", time.Since(since)+stuckAfter), slog.Any("error", ended.err))
 			return
 		case <-a.ending.Done():
