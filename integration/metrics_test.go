@@ -129,6 +129,7 @@ func TestMetricsOfRuns(t *testing.T) {
 	db := testdb.New(t, migrated)
 	registry, stop := measured(t, db, scheduler.Config{Jobs: []scheduler.JobConfig{{Name: "each_second", Enabled: new(bool)}}})
 	waitMetric(t, registry, "scheduler_leader", is(1))
+	waitValue(t, db, waitRun, true, "SELECT EXISTS (SELECT FROM scheduler.jobs)")
 	exec1(t, db, "INSERT INTO sweep_rows SELECT g FROM generate_series(1, 95) g")
 	dry := scalar[int64](t, db, "SELECT scheduler.run_now('sweep', '{}', true)")
 	waitStatus(t, db, dry, jobs.StatusSuccess)

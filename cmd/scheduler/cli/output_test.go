@@ -76,6 +76,8 @@ func TestExitCodes(t *testing.T) {
 	} {
 		require.Equal(t, exitRefused, exitCode(fmt.Errorf("wrapped: %w", err)), "%v", err)
 	}
+	require.Equal(t, exitRunsLeft, exitCode(fmt.Errorf("wrapped: %w", scheduler.ErrRunsLeft)))
+	require.Equal(t, exitJobStuck, exitCode(errors.Join(scheduler.ErrRunsLeft, scheduler.ErrJobStuck)), "the worse of the two")
 	for _, err := range []error{errors.New("x"), &partialError{err: refused("x")}, &pgconn.PgError{Code: "53300"}, &pgconn.PgError{Code: "57P03"}, net.ErrClosed} {
 		require.Equal(t, exitFailed, exitCode(fmt.Errorf("wrapped: %w", err)), "%v", err)
 	}
