@@ -271,7 +271,7 @@ WHERE CASE WHEN k.granted THEN false ELSE pg_backend_pid() = ANY (pg_blocking_pi
 SELECT k.pid, k.mode, k.granted, coalesce(left(a.query, 80), '') AS query
 FROM pg_locks k
 LEFT JOIN pg_stat_activity a ON a.pid = k.pid
-WHERE k.locktype = 'relation' AND k.relation = @part::oid AND k.pid IS NOT NULL
+WHERE k.locktype = 'relation' AND k.relation = @part::oid AND k.pid <> pg_backend_pid() -- in a test, the table may be its own
   AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND k.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 ORDER BY k.granted DESC, k.pid
