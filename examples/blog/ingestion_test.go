@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler/integration/testdb"
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // article is a file with a slug.
@@ -205,6 +206,24 @@ func TestIngestion_aFileThatChanges(t *testing.T) {
 	require.Equal(t, "longer than before", scalar[string](t, w, "SELECT body FROM markdown_content WHERE slug = 'a'"))
 }
 
+// stopped is the job, which waits at a file until its run is to stop.
+type stopped struct {
+	at      int64
+	reached chan struct{}
+	reads   atomic.Int64
+}
+
+func (*stopped) Definition() jobs.Definition { return Ingestion().Definition() }
+
+func (s *stopped) Start(ctx context.Context, run *jobs.Run) (jobs.Batches, error) {
+	return ingestion{readFunc: func(string) {
+		if s.reads.Add(1) == s.at {
+			close(s.reached)
+			<-ctx.Done()
+		}
+	}}.Start(ctx, run)
+}
+
 // A replica that goes in the middle leaves the rest to another, which knows which slugs are
 // taken.
 func TestIngestion_resumes(t *testing.T) {
@@ -215,32 +234,20 @@ func TestIngestion_resumes(t *testing.T) {
 	}
 	folder := files(t, contents)
 	config := Config{Sources: []Source{{Name: "main", Path: folder, SourceID: "blog", OverrideExisting: true}}}
-	reached, goOn := make(chan struct{}), make(chan struct{})
-	var reads atomic.Int64
+	reached := make(chan struct{})
+	job := &stopped{reached: reached, at: 250}
 	w := &world{db: testdb.New(t, prepared)}
 	w.pool = w.db.Pool(t)
-	end := w.replica(t, config, ingestion{readFunc: func(string) {
-		if reads.Add(1) == 250 {
-			close(reached)
-			<-goOn
-		}
-	}})
+	end := w.replica(t, config, job)
 	var id int64
 	testdb.WaitFor(t, "a run", wait, func(ctx context.Context) (bool, any, error) {
 		err := w.pool.QueryRow(ctx, "SELECT scheduler.run_now($1)", IngestionName).Scan(&id)
 		return err == nil, err, nil
 	})
 	<-reached
-	ended := make(chan struct{})
-	go func() { defer close(ended); end() }()
-	testdb.WaitFor(t, "the replica to leave", wait, func(ctx context.Context) (bool, any, error) {
-		var n int
-		err := w.pool.QueryRow(ctx, "SELECT count(*) FROM scheduler.leader").Scan(&n)
-		return n == 0, n, err
-	})
+	end()
 	require.Equal(t, int64(200), scalar[int64](t, w, "SELECT count(*) FROM markdown_content"), "two batches")
-	close(goOn)
-	<-ended
+	require.NotEqual(t, "success", scalar[string](t, w, "SELECT status FROM scheduler.runs WHERE id = $1", id))
 
 	w.replica(t, config, Ingestion())
 	testdb.WaitFor(t, "the run's end", wait, func(ctx context.Context) (bool, any, error) {

@@ -71,7 +71,7 @@ func (w *world) replica(t *testing.T, config Config, list ...jobs.Job) (end func
 		configs = append(configs, scheduler.JobConfig{Name: job.Definition().Name, Schedule: "0 0 1 1 *"})
 	}
 	s, err := scheduler.New(scheduler.Config{
-		DatabaseURL: w.db.URL, Registry: registry, Jobs: configs, App: jobs.Provide(config), BootstrapJobs: []string{},
+		DatabaseURL: w.db.URL, Registry: registry, Jobs: configs, App: jobs.Provide(config), BootstrapJobs: []string{}, ShutdownTimeout: time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	require.NoError(t, err)
