@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/jobs"
 )
@@ -245,7 +246,7 @@ func TestIngestion_resumes(t *testing.T) {
 		return err == nil, err, nil
 	})
 	<-reached
-	end()
+	require.ErrorIs(t, end(), scheduler.ErrRunsLeft)
 	require.Equal(t, int64(200), scalar[int64](t, w, "SELECT count(*) FROM markdown_content"), "two batches")
 	require.NotEqual(t, "success", scalar[string](t, w, "SELECT status FROM scheduler.runs WHERE id = $1", id))
 
