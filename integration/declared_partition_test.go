@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/jobs/declared"
 )
@@ -33,9 +32,9 @@ ALTER TABLE users OWNER TO scheduler_serve;
 GRANT CREATE ON SCHEMA public TO scheduler_serve;
 INSERT INTO users SELECT generate_series(1, 100)`
 
-func newEvents(t *testing.T, keyType string, options ...testdb.Option) *cleaning {
+func newEvents(t *testing.T, keyType string) *cleaning {
 	t.Helper()
-	c := newCleaning(t, append(options, migrated)...)
+	c := newCleaning(t, migrated)
 	c.exec(t, fmt.Sprintf(eventsTable, keyType))
 	return c
 }
@@ -230,9 +229,7 @@ func TestDeclaredPartitionsKeepNobodyWaiting(t *testing.T) {
 	failures := make(chan error, 10)
 	for worker := range 4 {
 		conn := c.own(t)
-		group.Add(1)
-		go func() {
-			defer group.Done()
+		group.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				text := []string{
 					`INSERT INTO "Events" (at, user_id) VALUES (now() - random() * interval '10 days', 1 + random() * 90)`,
@@ -250,7 +247,7 @@ func TestDeclaredPartitionsKeepNobodyWaiting(t *testing.T) {
 					longest.Store(took)
 				}
 			}
-		}()
+		})
 	}
 	run := c.newRun(t, job, nil)
 	targets := run.mustWork(t)

@@ -132,7 +132,7 @@ func TestDeclaredRetentionIsRefused(t *testing.T) {
 		"column": {func(r *declared.RetentionConfig) {
 			r.Condition = "paid_at < @now - make_interval(days => @keep_days)\n AND NOT dissputed"
 		}, "condition", `column "dissputed" does not exist`, "dissputed"},
-		"syntax":          {func(r *declared.RetentionConfig) { r.Condition = "id > @keep_days AND AND disputed" }, "condition", `syntax error at or near "AND"`, "AND disputed"},
+		"syntax":          {func(r *declared.RetentionConfig) { r.Condition = "id > @keep_days AND OR disputed" }, "condition", `syntax error at or near "OR"`, "OR disputed"},
 		"no condition":    {func(r *declared.RetentionConfig) { r.Condition = "id + @keep_days" }, "condition", "has the type int8", ""},
 		"type":            {func(r *declared.RetentionConfig) { r.Condition = "paid_at < @keep_days" }, "condition", "CAST(@text AS date)", ""},
 		"escape":          {func(r *declared.RetentionConfig) { r.Condition = "id > @keep_days) OR (true" }, "condition", "syntax error", ") OR (true"},
@@ -205,19 +205,19 @@ func TestDeclaredRetentionWorks(t *testing.T) {
 	t.Parallel()
 	c := newCleaning(t, migrated)
 	c.exec(t, billing)
-	make := func(change func(*declared.RetentionConfig)) checkable {
+	fitting := func(change func(*declared.RetentionConfig)) checkable {
 		job, err := declared.Retention(oldInvoices(change))
 		require.NoError(t, err)
 		require.NoError(t, c.check(t, job))
 		return job
 	}
-	set := make(func(r *declared.RetentionConfig) { r.Set = "archived = true"; r.Condition += " AND NOT archived" })
+	set := fitting(func(r *declared.RetentionConfig) { r.Set = "archived = true"; r.Condition += " AND NOT archived" })
 	require.Equal(t, map[string]int64{"invoices": 572}, rowsOf(c.newDryRun(t, set, nil).mustWork(t)))
 	require.Equal(t, map[string]int64{"invoices": 572}, rowsOf(c.newRun(t, set, nil).mustWork(t)))
 	require.Equal(t, int64(572), c.count(t, "billing.invoices WHERE archived"))
 	require.Zero(t, c.newRun(t, set, nil).mustWork(t)["invoices"].Rows)
 
-	remove := make(func(r *declared.RetentionConfig) {
+	remove := fitting(func(r *declared.RetentionConfig) {
 		r.Archive = "billing.invoices_kept"
 		r.Condition += " AND NOT EXISTS (SELECT FROM billing.reminders m WHERE m.invoice = t.id)"
 	})
@@ -229,6 +229,6 @@ func TestDeclaredRetentionWorks(t *testing.T) {
 	require.Contains(t, run.targets["invoices"].Plan, "the rule looks at reminders, too")
 	require.Equal(t, int64(449), c.count(t, "billing.invoices_kept"))
 
-	absent := make(func(r *declared.RetentionConfig) { r.Table, r.Optional = "billing.bills", true })
+	absent := fitting(func(r *declared.RetentionConfig) { r.Table, r.Optional = "billing.bills", true })
 	require.True(t, c.newRun(t, absent, nil).mustWork(t)["bills"].Absent)
 }
