@@ -338,6 +338,30 @@ func ExampleChecker() {
 	// Output: <nil>
 }
 
+// schemaTidy is a job that also looks which schema the scheduler has.
+type schemaTidy struct{ jobs.TxJob }
+
+var _ jobs.RunChecker = schemaTidy{}
+
+func (schemaTidy) HasChecks() bool { return true }
+
+func (schemaTidy) CheckOn(_ context.Context, run *jobs.Run) error {
+	if run.Schema == "drafts" {
+		return &jobs.FieldError{Field: "name", Err: errors.New("the scheduler has the schema drafts, which this job tidies: give it another")}
+	}
+	return nil
+}
+
+func ExampleCheckFunc() {
+	plain := jobs.Func(jobs.Definition{Name: "tidy_drafts", Schedule: "@daily"}, nil)
+	fmt.Println(jobs.CheckFunc(plain) == nil)
+	check := jobs.CheckFunc(schemaTidy{plain})
+	fmt.Println(check(context.Background(), &jobs.Run{Schema: "drafts"}))
+	// Output:
+	// true
+	// name: the scheduler has the schema drafts, which this job tidies: give it another
+}
+
 func ExampleCheckName() {
 	fmt.Println(jobs.CheckName("tidy_drafts"))
 	fmt.Println(errors.Is(jobs.CheckName("Tidy drafts"), jobs.ErrInvalidJob))

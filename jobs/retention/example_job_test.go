@@ -194,10 +194,10 @@ func ExampleJob_CheckOn() {
 		err = job.CheckOn(ctx, &jobs.Run{
 			Job: "old_invoices", Now: time.Now(), Parameters: parameters, Schema: "scheduler", Logger: slog.New(slog.DiscardHandler), Tx: tx,
 		})
-		fmt.Println(condition, "-", err == nil)
+		fmt.Println(job.HasChecks(), condition, "-", err == nil)
 	}
 	// Output:
-	// t.paid_at < @now - interval '1 year' - true
-	// t.payed_at < @now - false
-	// true) OR (true - false
+	// true t.paid_at < @now - interval '1 year' - true
+	// true t.payed_at < @now - false
+	// true true) OR (true - false
 }
