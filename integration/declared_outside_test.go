@@ -92,7 +92,7 @@ func TestDeclaredSQLOutsideTransactionAfterItsReplica(t *testing.T) {
 			_, err = holder.Exec(t.Context(), "SELECT pg_advisory_unlock(77)")
 			require.NoError(t, err)
 			waitRunIs(t, db, id, "success")
-			require.Contains(t, scalar[string](t, db, "SELECT message FROM scheduler.runs WHERE id = $1", id), "begun 2 times")
+			require.Contains(t, scalar[string](t, db, "SELECT message FROM scheduler.runs WHERE id = $1", id), "an earlier attempt had begun, too")
 			if signal == syscall.SIGSTOP {
 				first.signal(t, syscall.SIGCONT)
 				first.waitFor(t, first.stderr, "in other hands")
@@ -161,7 +161,7 @@ jobs:
 	run := shell.object(t, "run", "hook", "--wait")
 	require.Equal(t, "success", run["status"])
 	require.Contains(t, run["message"], "200 OK after")
-	require.Contains(t, run["message"], "begun 2 times")
+	require.Contains(t, run["message"], "an earlier attempt had begun, too")
 	mu.Lock()
 	require.Len(t, ids, 2)
 	require.Equal(t, strings.TrimSuffix(ids[0], " 1"), strings.TrimSuffix(ids[1], " 2"), "both attempts have one id")

@@ -11,8 +11,8 @@ import (
 )
 
 // outside is a job that does its work outside the transaction of its record. In a first
-// transaction it proves that the attempt is in charge and notes that the work begins,
-// then it does the work, and in a second one it notes what came of it.
+// transaction it notes that the work begins, then it does the work, and in a second one
+// it notes what came of it.
 type outside struct {
 	definition jobs.Definition
 	// target is what the ledger calls the work: statement, request, command.
@@ -45,18 +45,21 @@ func (o *outside) Check(ctx context.Context, tx pgx.Tx, parameters jobs.Paramete
 	return o.check(ctx, tx, parameters)
 }
 
-// begun is what the run's record keeps: how often the work was begun.
+// begun is what the run's record keeps: that an attempt has begun the work.
 type begun struct {
-	Times int `json:"times"`
+	Begun bool `json:"begun"`
 }
 
-// Start begins an attempt.
+// Start begins an attempt. That it is in charge, the scheduler has just seen; where the
+// record says already that the work was begun, it need not say so again.
 func (o *outside) Start(_ context.Context, run *jobs.Run) (jobs.Batches, error) {
 	a := &outsideAttempt{outside: o, run: run}
 	if run.Cursor != nil {
-		if err := json.Unmarshal(run.Cursor, &a.before); err != nil {
-			return nil, fmt.Errorf("read how often the work was begun: %w", err)
+		var before begun
+		if err := json.Unmarshal(run.Cursor, &before); err != nil {
+			return nil, fmt.Errorf("read whether the work was begun: %w", err)
 		}
+		a.again, a.mayWork = before.Begun, before.Begun
 	}
 	return a, nil
 }
@@ -65,15 +68,16 @@ func (o *outside) Start(_ context.Context, run *jobs.Run) (jobs.Batches, error) 
 type outsideAttempt struct {
 	*outside
 
-	run     *jobs.Run
-	before  begun
+	run *jobs.Run
+	// again: an earlier attempt has begun the work.
+	again   bool
 	mayWork bool
 	outcome outcome
 }
 
 // Prepare does the work, outside any transaction, once it is noted that it begins.
 func (a *outsideAttempt) Prepare(ctx context.Context) (err error) {
-	if a.mayWork {
+	if a.mayWork && !a.run.DryRun {
 		a.outcome, err = a.do(ctx, a.run)
 	}
 	return err
@@ -88,14 +92,13 @@ func (a *outsideAttempt) Next(_ context.Context, batch *jobs.Batch) (done bool, 
 		return true, nil
 	case !a.mayWork:
 		a.mayWork = true
-		a.before.Times++
-		batch.Cursor = a.before
+		batch.Cursor = begun{Begun: true}
 		batch.Message = "the " + a.target + " was begun; what comes of it is not known yet"
 		return false, nil
 	}
 	batch.Message = a.outcome.message
-	if a.before.Times > 1 {
-		batch.Message += fmt.Sprintf(" (begun %d times: what an earlier attempt did may have been done, too)", a.before.Times)
+	if a.again {
+		batch.Message += " (an earlier attempt had begun, too: it may have been done more than once)"
 	}
 	batch.Targets[a.target] = a.outcome.target
 	return true, nil
