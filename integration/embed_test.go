@@ -3,8 +3,11 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -330,4 +333,38 @@ func TestMissingPiecesAreReportedAtTheStart(t *testing.T) {
 	config.OnlyListedJobs = true
 	_, err = scheduler.New(config)
 	require.NoError(t, err, "a job that is not scheduled needs nothing")
+}
+
+// What the application sets on a connection each time that it is taken is its own
+// business; what a job leaves there is taken back.
+func TestTheApplicationsSettingsAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	var taken atomic.Int64
+	pool := shopPool(t, db, func(c *pgxpool.Config) {
+		c.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+			_, err := conn.Exec(ctx, "SELECT set_config('search_path', $1, false)", fmt.Sprintf("shop_%d, public", taken.Add(1)))
+			return err == nil, err
+		}
+	})
+	log := &lines{}
+	var seen, mine sync.Map
+	registry := only(t, "bill", 1, func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
+		var path string
+		if err := run.Tx.QueryRow(ctx, "SHOW search_path").Scan(&path); err != nil {
+			return jobs.Result{}, err
+		}
+		_, known := seen.LoadOrStore(path, true)
+		mine.Store(run.ID, known)
+		return jobs.Result{}, nil
+	})
+	s, _ := embed(t, scheduler.Config{Pool: pool, Registry: registry, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	client := ready(t, s)
+	for range 5 {
+		run := runAndWait(t, client, "bill")
+		require.Equal(t, "success", run.Status)
+		known, _ := mine.Load(run.ID)
+		require.Equal(t, false, known, "the settings are those of this time")
+	}
+	require.NotContains(t, log.String(), "the job has changed settings")
 }

@@ -22,15 +22,18 @@ type session struct {
 	// its locks are released by then; nil if it does not.
 	before, after []string
 	isCommitted   bool
+	// isShared: the application uses the connection, too, and may set it up otherwise
+	// each time that it is taken.
+	isShared bool
 }
 
 // sessionKey is where a connection keeps what is in force where nobody has changed it.
 const sessionKey = "scheduler.session"
 
-// look reads, once for each connection, what is in force.
+// look reads what is in force: once for each connection, or each time if it is shared.
 func (s *session) look(ctx context.Context, conn *pgx.Conn) error {
 	data := conn.PgConn().CustomData()
-	if known, ok := data[sessionKey].([]string); ok {
+	if known, ok := data[sessionKey].([]string); ok && !s.isShared {
 		s.before = known
 		return nil
 	}

@@ -176,7 +176,7 @@ func (a *attempt) notBegun(ctx context.Context, err error) error {
 func (a *attempt) inTx(ctx context.Context, begin string, fn func(tx pgx.Tx) error) error {
 	var s *session
 	if !a.config.PollOnly {
-		s = &session{statements: a.config.Statements, logger: a.logger}
+		s = &session{statements: a.config.Statements, logger: a.logger, isShared: a.config.SharedPool}
 	}
 	tx, err := a.hold(ctx, begin, s)
 	if err != nil {
