@@ -68,7 +68,7 @@ func (o *office) ask(who, method, path string, form url.Values) *http.Response {
 
 func (o *office) read(who, method, path string, form url.Values) (status int, body string) {
 	o.t.Helper()
-	response := o.ask(who, method, path, form)
+	response := o.ask(who, method, path, form) //nolint:bodyclose // when the test ends
 	content, err := io.ReadAll(response.Body)
 	require.NoError(o.t, err)
 	return response.StatusCode, string(content)
@@ -110,14 +110,14 @@ func TestPagesBelowAPrefix(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, officePrefix+"/river/")
 	for _, path := range []string{officePrefix + "/river", officePrefix} {
-		response := office.ask("clerk", http.MethodGet, path, nil)
+		response := office.ask("clerk", http.MethodGet, path, nil) //nolint:bodyclose // when the test ends
 		require.Equal(t, path+"/", response.Header.Get("Location"))
 	}
 	_, body = office.read("", http.MethodGet, "/", nil)
 	require.Equal(t, "the office", body)
 
 	// What is live is below it, too.
-	response := office.ask("clerk", http.MethodGet, officePrefix+"/live/overview", nil)
+	response := office.ask("clerk", http.MethodGet, officePrefix+"/live/overview", nil) //nolint:bodyclose // when the test ends
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "data: ") { //nolint:revive // it goes on to the data
 	}
@@ -152,7 +152,7 @@ func TestTheApplicationsAuthentication(t *testing.T) {
 		{"", http.MethodGet, officePrefix + "/metrics", http.StatusOK},
 		{"boss", http.MethodGet, officePrefix + "/nothing", http.StatusNotFound},
 	} {
-		response := office.ask(test.who, test.method, test.path, form)
+		response := office.ask(test.who, test.method, test.path, form) //nolint:bodyclose // when the test ends
 		require.Equal(t, test.status, response.StatusCode, "%+v", test)
 		if location := response.Header.Get("Location"); location != "" {
 			require.Regexp(t, "^"+officePrefix+`/runs/\d+$`, location)

@@ -28,7 +28,7 @@ func TestRunNowTx(t *testing.T) {
 	var worked sync.Map
 	registry := only(t, "bill", 1, func(_ context.Context, run *jobs.Run) (jobs.Result, error) {
 		times, _ := worked.LoadOrStore(run.ID, new(atomic.Int64))
-		times.(*atomic.Int64).Add(1) //nolint:forcetypeassert // the map has nothing else
+		times.(*atomic.Int64).Add(1)
 		return jobs.Result{}, nil
 	})
 	s, _ := embed(t, scheduler.Config{Pool: pool, Registry: registry, Jobs: []scheduler.JobConfig{{Name: "bill", Overlap: "allow"}}})
@@ -66,7 +66,7 @@ func TestRunNowTx(t *testing.T) {
 		require.Equal(t, "success", run.Status)
 		times, ok := worked.Load(id)
 		require.True(t, ok)
-		require.EqualValues(t, 1, times.(*atomic.Int64).Load()) //nolint:forcetypeassert // as above
+		require.EqualValues(t, 1, times.(*atomic.Int64).Load())
 	}
 	require.Len(t, sold, 10)
 	require.EqualValues(t, 10, scalar[int64](t, db, "SELECT count(*) FROM scheduler.runs WHERE job_name = 'bill'"), "what was rolled back was never asked for")

@@ -7,7 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log"
+	"log" //nolint:depguard // to see that nobody uses it
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -106,9 +106,9 @@ func stretch(t *testing.T) *wires {
 	w := &wires{}
 	slog.SetDefault(slog.New(w))
 	log.SetOutput(w)
-	prometheus.DefaultRegisterer = metrics{w}
-	http.DefaultTransport = w
-	http.DefaultClient = &http.Client{Transport: w}
+	prometheus.DefaultRegisterer = metrics{w}       //nolint:reassign // to see who uses it
+	http.DefaultTransport = w                       //nolint:reassign // to see who uses it
+	http.DefaultClient = &http.Client{Transport: w} //nolint:reassign // to see who uses it
 	otel.SetTracerProvider(tracers{wires: w})
 	otel.SetTextMapPropagator(w)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { w.touch("otel's error handler: " + err.Error()) }))
@@ -130,14 +130,14 @@ func output(t *testing.T) (end func() string) {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	stdout, stderr := os.Stdout, os.Stderr
-	os.Stdout, os.Stderr = writer, writer
+	os.Stdout, os.Stderr = writer, writer //nolint:reassign // to see who uses it
 	read := make(chan string)
 	go func() {
 		content, _ := io.ReadAll(reader)
 		read <- string(content)
 	}()
 	return func() string {
-		os.Stdout, os.Stderr = stdout, stderr
+		os.Stdout, os.Stderr = stdout, stderr //nolint:reassign // as above
 		require.NoError(t, writer.Close())
 		return <-read
 	}
@@ -160,7 +160,7 @@ func TestNothingOfTheProgramsIsTouched(t *testing.T) { //nolint:paralleltest // 
 	post := &postOffice{letters: make(chan int64, 10)}
 	var mistakes, flags int
 	flag.VisitAll(func(*flag.Flag) { flags++ })
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	jobRegistry := &jobs.Registry{}
 	require.NoError(t, jobRegistry.Add(jobs.Func(jobs.Definition{
 		Name: "letter", Schedule: "@yearly", Needs: []jobs.Need{jobs.Needs[*postOffice]("takes the letters"), jobs.Needs[*http.Client]("fetches them")},
