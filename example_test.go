@@ -66,6 +66,8 @@ func Example() {
 	switch err := s.Run(ctx); {
 	case errors.Is(err, scheduler.ErrRunsLeft):
 		fmt.Println("another replica goes on with what was running")
+	case errors.Is(err, scheduler.ErrJobStuck):
+		fmt.Println("a job ignores the end of its context; end the process:", err)
 	case errors.Is(err, scheduler.ErrSchema), errors.Is(err, scheduler.ErrPrivilege):
 		fmt.Println("migrate first, or grant what is missing:", err)
 	case errors.Is(err, scheduler.ErrStandby), errors.Is(err, scheduler.ErrPooled), errors.Is(err, scheduler.ErrUnsupportedServer):

@@ -150,6 +150,18 @@ func ExampleBatchJob() {
 	// true true 2000000 orders would be changed, at most 1000000 may be
 }
 
+// The transaction of a run is the scheduler's to end.
+func ExampleRun() {
+	job := jobs.Func(jobs.Definition{Name: "impatient", Schedule: "@daily"}, func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
+		if err := run.Tx.Commit(ctx); !errors.Is(err, jobs.ErrTxOfRun) {
+			return jobs.Result{}, err
+		}
+		return jobs.Result{Message: "refused, as it should be"}, nil
+	})
+	fmt.Println(job.Definition().Name)
+	// Output: impatient
+}
+
 // A module registers its jobs in its init; a blank import of it is all that a program needs.
 func ExampleRegister() {
 	jobs.Register(report{to: "sales"})
