@@ -142,7 +142,7 @@ func ExampleNewClock() {
 		clock.RunsTake(30 * time.Hour)
 		var statuses []jobs.Status
 		for _, decision := range clock.Advance(48 * time.Hour) {
-			statuses = append(statuses, jobs.Status(decision.Status))
+			statuses = append(statuses, decision.Status)
 		}
 		// The second tick comes while the run of the first goes on.
 		if !slices.Equal(statuses, []jobs.Status{jobs.StatusPending, jobs.StatusSkipped}) {
@@ -157,6 +157,7 @@ func ExampleNewClock() {
 
 // TestExamples runs what the examples show.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	pool := testdb.New(t).Pool(t)
 	for name, example := range map[string]func(){
 		"RunOnce": ExampleRunOnce, "Result": ExampleResult, "Contract": ExampleContract, "Ticks": ExampleTicks, "NewClock": ExampleNewClock,
