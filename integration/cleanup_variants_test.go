@@ -141,8 +141,16 @@ func TestCleanupNamesTheTargetThatFails(t *testing.T) {
 	require.Zero(t, c.count(t, "logs WHERE id LIKE 'gone-%'"))
 	require.Equal(t, int64(180), c.count(t, "oauth_auth_codes WHERE code LIKE 'gone-%'"))
 
-	c.exec(t, "GRANT UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited_cleaner")
+	c.exec(t, `GRANT UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO limited_cleaner;
+		CREATE TABLE codes_gone (code text);
+		CREATE FUNCTION keep_code() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO codes_gone VALUES (OLD.code); RETURN NULL; END';
+		CREATE TRIGGER keep AFTER DELETE ON oauth_auth_codes FOR EACH ROW EXECUTE FUNCTION keep_code()`)
+	err = r.work(t.Context())
+	require.ErrorContains(t, err, "permission denied for table codes_gone (SQLSTATE 42501): a trigger, or another function, has the rights of the scheduler's role (PL/pgSQL function keep_code() line 1 at SQL statement)")
+
+	c.exec(t, "ALTER FUNCTION keep_code SECURITY DEFINER")
 	require.Equal(t, int64(300+600+150+180+120+40+40+40), r.mustWork(t).Rows(), "the next attempt goes on")
+	require.Equal(t, int64(180), c.count(t, "codes_gone"))
 }
 
 func TestCleanupRefusesTablesInParts(t *testing.T) {

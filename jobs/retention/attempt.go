@@ -437,6 +437,9 @@ func (a *attempt) wrap(rule parsedRule, err error) error {
 	case !errors.As(err, &pg):
 	case pg.Code == codeInsufficientPrivilege && strings.Contains(pg.Message, "row-level security"):
 		fix = ": rows that a policy hides would look as if they were not there: give the scheduler's role BYPASSRLS"
+	case pg.Code == codeInsufficientPrivilege && pg.Where != "":
+		where := pg.Where[strings.LastIndexByte(pg.Where, '\n')+1:]
+		fix = fmt.Sprintf(": a trigger, or another function, has the rights of the scheduler's role (%s): grant the role what it needs, or make it SECURITY DEFINER", where)
 	case pg.Code == codeInsufficientPrivilege:
 		fix = ": grant the scheduler's role SELECT on the tables of the rule, and UPDATE (which locks rows) and DELETE on those that it locks and deletes from"
 	case pg.Code == codeQueryCanceled && strings.Contains(pg.Message, "statement timeout"):
