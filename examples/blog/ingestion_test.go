@@ -150,7 +150,7 @@ func TestIngestion_otherInstalls(t *testing.T) {
 	require.NoError(t, err)
 	run := w.run(t, IngestionName, nil, false)
 	require.Equal(t, "failed", run.Status)
-	require.Contains(t, *run.Error, "(SQLSTATE 42P10); slug must be unique by itself")
+	require.Contains(t, *run.Error, "(SQLSTATE 42P10); slug must be unique, by itself or with locale")
 
 	_, err = w.pool.Exec(t.Context(), "DROP TABLE markdown_content")
 	require.NoError(t, err)
@@ -188,7 +188,7 @@ func TestIngestion_locales(t *testing.T) {
 	run := w.run(t, IngestionName, nil, false)
 	require.Equal(t, "failed", run.Status)
 	require.Equal(t, 1, run.Attempt)
-	require.Contains(t, *run.Error, "(SQLSTATE 42P10); the table is the application's: migrate it")
+	require.Contains(t, *run.Error, "(SQLSTATE 42P10); slug must be unique, by itself or with locale")
 }
 
 func TestIngestion_aFileThatChanges(t *testing.T) {

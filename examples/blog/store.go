@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -57,8 +56,14 @@ func collect[T any](ctx context.Context, tx pgx.Tx, scan pgx.RowToFunc[T], state
 // tableError says how to mend what is missing. Another attempt would not find it, either.
 func tableError(err error) error {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	if ok && slices.Contains([]string{"42P01", "42703", "42P10", "42501"}, pgErr.Code) {
+	if !ok {
+		return err
+	}
+	switch pgErr.Code {
+	case "42P01", "42703", "42501": // no table, no column, no privilege
 		return jobs.Permanent(fmt.Errorf("%w; the table is the application's: migrate it, put its schema into the search_path, grant SELECT, INSERT and UPDATE on it, or disable the job", err))
+	case "42P10": // nothing for ON CONFLICT
+		return jobs.Permanent(fmt.Errorf("%w; slug must be unique, by itself or with locale: make the application's unique index again, or disable the job", err))
 	}
 	return err
 }
