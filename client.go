@@ -197,15 +197,19 @@ func (c *Client) Jobs(ctx context.Context) ([]Job, error) {
 
 // Explain shows what a job that can say so would do in this database, such as a cleanup
 // job: see [retention.Job.ExplainOn]. The parameters that are not given are those that the job
-// is declared with.
+// is declared with, or its own defaults if no leader has declared it yet.
 func (c *Client) Explain(ctx context.Context, job retention.Explainer, given map[string]any) ([]retention.Explanation, error) {
-	row, err := c.Job(ctx, job.Definition().Name)
-	if err != nil {
-		return nil, err
-	}
+	name := job.Definition().Name
 	var declared map[string]any
-	if err := json.Unmarshal(row.Parameters, &declared); err != nil {
-		return nil, fmt.Errorf("job %q: read its parameters: %w", row.JobName, err)
+	row, err := c.Job(ctx, name)
+	switch {
+	case errors.Is(err, jobs.ErrUnknownJob):
+	case err != nil:
+		return nil, err
+	default:
+		if err := json.Unmarshal(row.Parameters, &declared); err != nil {
+			return nil, fmt.Errorf("job %q: read its parameters: %w", name, err)
+		}
 	}
 	parameters, err := jobs.Resolve(job.Definition(), declared, given)
 	if err != nil {
@@ -216,7 +220,7 @@ func (c *Client) Explain(ctx context.Context, job retention.Explainer, given map
 		return nil, err
 	}
 	return job.ExplainOn(ctx, &jobs.Run{
-		Job: row.JobName, Now: now, DryRun: true, Parameters: parameters, Schema: c.statements.Schema(),
+		Job: name, Now: now, DryRun: true, Parameters: parameters, Schema: c.statements.Schema(),
 		Logger: slog.New(slog.DiscardHandler), Beginner: c.pool,
 	})
 }

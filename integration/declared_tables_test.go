@@ -80,6 +80,20 @@ func TestDeclaredTables(t *testing.T) {
 }
 
 // What does not fit is said before anything is changed, with its place in the file.
+// Whoever declares a job asks what it would do before any replica has it.
+func TestDeclaredTablesAreExplainedBeforeAnybodyServesThem(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	change(t, db, billing)
+	shell := shellOf(t, db)
+	shell.configure(t, declaredTables)
+	explained := shell.list(t, "explain", "--config=c.yaml", "old_invoices", "--param", "keep_days=1000000")
+	require.EqualValues(t, "invoices", explained[0]["target"])
+	require.Contains(t, shell.refuse(t, "explain", "--config=c.yaml", "old_invoices", "--param", "keep_days=many"), "keep_days")
+	require.Contains(t, shell.refuse(t, "explain", "--config=c.yaml", "no_such_job"), `job "no_such_job": unknown job; list them with`)
+	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM scheduler.jobs WHERE job_name = 'old_invoices'"))
+}
+
 func TestDeclaredTablesAreCheckedAtTheStart(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t)

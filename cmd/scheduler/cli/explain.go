@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +28,8 @@ planner expects; and what would block the run, such as a foreign key without an 
 Of a partition job it shows which partitions would be created, and which detached or
 dropped.
 
-It looks at the catalog and asks the planner, and changes nothing. To count the rows,
+It looks at the catalog and asks the planner, and changes nothing. The job need not be
+declared yet: what the configuration says is explained before a replica has it. To count the rows,
 ask for a dry run.`,
 		Example: `  scheduler explain cleanup_inactive_sessions
   scheduler explain database_cleanup --sql | less
@@ -34,17 +38,28 @@ ask for a dry run.`,
 		ValidArgsFunction: a.completeJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withClient(cmd.Context(), func(client *scheduler.Client) error {
-				row, err := client.Job(cmd.Context(), args[0])
+				row, declaredErr := client.Job(cmd.Context(), args[0])
+				if declaredErr != nil && !errors.Is(declaredErr, jobs.ErrUnknownJob) {
+					return declaredErr
+				}
+				job, err := explainable(a.registry(), args[0])
+				if errors.Is(err, jobs.ErrUnknownJob) {
+					return cmp.Or(declaredErr, err)
+				}
 				if err != nil {
 					return err
 				}
-				job, err := explainable(a.registry(), args[0])
-				if err != nil {
-					return err
+				if declaredErr != nil {
+					if row, err = a.undeclared(job.Definition()); err != nil {
+						return err
+					}
 				}
 				values, err := parseParameters(row, params)
 				if err != nil {
 					return err
+				}
+				if declaredErr != nil {
+					values = a.configured(args[0], values)
 				}
 				list, err := client.Explain(cmd.Context(), job, values)
 				if err != nil {
@@ -64,6 +79,28 @@ ask for a dry run.`,
 	_ = cmd.RegisterFlagCompletionFunc("param", a.completeParameters) // it exists
 	a.addJSON(cmd)
 	return cmd
+}
+
+// undeclared is a job of this program that no leader has declared yet, as far as its
+// parameters go.
+func (a *app) undeclared(definition jobs.Definition) (scheduler.Job, error) {
+	specs, err := json.Marshal(definition.Parameters)
+	return scheduler.Job{JobName: definition.Name, ParameterSpecs: specs}, err
+}
+
+// configured are the parameters that the configuration sets for a job, and over them those
+// that are given.
+func (a *app) configured(name string, given map[string]any) map[string]any {
+	values := make(map[string]any)
+	if settings, err := a.settings(); err == nil {
+		for _, job := range settings.Scheduler.Jobs {
+			if job.Name == name {
+				maps.Copy(values, job.Parameters)
+			}
+		}
+	}
+	maps.Copy(values, given)
+	return values
 }
 
 // explainable is a job of this program that can explain itself.
