@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"testing"
 	"time"
 
@@ -205,6 +206,7 @@ func setUp(ctx context.Context, t testing.TB, s *session, options Options) {
 	tx, err := s.begin(ctx, kindKit, false)
 	if err == nil {
 		err = options.SetUpFunc(ctx, tx)
+		s.requireOpen(t, "SetUpFunc")
 	}
 	if err == nil {
 		err = tx.Commit(ctx)
@@ -242,6 +244,10 @@ func (s *session) run(ctx context.Context, t testing.TB, job jobs.Job, options O
 	runCtx, cancel := context.WithTimeout(ctx, cmp.Or(definition.Timeout, jobs.TimeoutDefault))
 	defer cancel()
 	err := guarded(func() error { return a.work(runCtx, definition) })
+	s.requireOpen(t, "the job")
+	if slices.Contains(s.problems, misuseEnded) && !errors.Is(err, jobs.ErrTxOfRun) {
+		err = errors.Join(err, jobs.Permanent(jobs.ErrTxOfRun))
+	}
 	if left := s.closeBeside(context.WithoutCancel(ctx)); left > 0 {
 		s.problem(fmt.Sprintf("it left %d transactions of run.Beginner open", left))
 	}

@@ -107,6 +107,48 @@ func TestRunOnceFails(t *testing.T) {
 	require.Contains(t, record(t, func(t testing.TB) { RunOnce(t, closed, jobs.Func(definition, good), Options{}) }), "begin the test's transaction")
 }
 
+// A statement that ends the transaction would end the test's, and leave in the database what
+// the test has made.
+func TestRunOnceEndsNoTransaction(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	for _, end := range []string{"COMMIT", " commit;", "-- done\nEND", "/* done */ COMMIT AND CHAIN", "ROLLBACK", "rollback work;", "ABORT", "PREPARE TRANSACTION 'x'"} {
+		result := RunOnce(t, pool, jobs.Func(definition, then(func(ctx context.Context, run *jobs.Run, _ *jobs.Result) error {
+			_, err := run.Tx.Exec(ctx, end)
+			require.ErrorIs(t, err, jobs.ErrTxOfRun)
+			return nil // as a job that does not look
+		})), Options{})
+		require.ErrorIs(t, result.Err, jobs.ErrTxOfRun, end)
+		require.True(t, jobs.IsPermanent(result.Err), end)
+		require.Equal(t, []string{misuseEnded}, result.Misuse, end)
+	}
+	result := RunOnce(t, pool, jobs.Func(definition, then(func(ctx context.Context, run *jobs.Run, _ *jobs.Result) error {
+		_, err := run.Tx.Exec(ctx, "SAVEPOINT mine; UPDATE items SET done_at = NULL")
+		if err == nil {
+			_, err = run.Tx.Exec(ctx, "ROLLBACK TO SAVEPOINT mine")
+		}
+		return err
+	})), Options{})
+	require.NoError(t, result.Err, "savepoints are the job's")
+	setUp := Options{SetUpFunc: func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "COMMIT")
+		return err
+	}}
+	require.Contains(t, record(t, func(t testing.TB) { RunOnce(t, pool, jobs.Func(definition, good), setUp) }), "leave the statement out")
+	require.Equal(t, 10, count(t, pool, "items WHERE done_at IS NULL"), "nothing stays")
+
+	inTheMiddle := then(func(ctx context.Context, run *jobs.Run, _ *jobs.Result) error {
+		_, err := run.Tx.Exec(ctx, "INSERT INTO notes VALUES ('x'); COMMIT")
+		return err
+	})
+	require.Contains(t, record(t, func(t testing.TB) { RunOnce(t, pool, jobs.Func(definition, inTheMiddle), Options{}) }), "the job has ended the test's transaction")
+	setUp.SetUpFunc = func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "SELECT 1; COMMIT")
+		return err
+	}
+	require.Contains(t, record(t, func(t testing.TB) { RunOnce(t, pool, jobs.Func(definition, good), setUp) }), "SetUpFunc has ended the test's transaction")
+}
+
 // A run in batches can be stopped and gone on with, in transactions of their own.
 func TestRunOnceInBatches(t *testing.T) {
 	t.Parallel()

@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -242,9 +244,45 @@ func (t *tx) Rollback(ctx context.Context) error {
 // It has that of the test's transaction: what others do meanwhile does not matter there.
 var isolationRE = regexp.MustCompile(`(?is)^\s*(?:--[^\n]*\n\s*)*SET\s+TRANSACTION\s+ISOLATION\s+LEVEL\s`)
 
+// endRE is a statement that ends a transaction. It would end the test's, and a COMMIT would
+// leave in the database what the test has made.
+var endRE = regexp.MustCompile(`(?is)^(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION)\b|ROLLBACK(?:\s+(?:WORK|TRANSACTION))?(?:\s+AND\s.*)?\s*(?:;.*)?$)`)
+
+// refuseEnd does not let a statement through that ends the transaction.
+func (t *tx) refuseEnd(sql string) error {
+	if !endRE.MatchString(sql) {
+		return nil
+	}
+	if !t.inRun {
+		return fmt.Errorf("%q: in a test a transaction is a savepoint, and all of it is rolled back: leave the statement out, or use Commit and Rollback", strings.TrimSpace(sql))
+	}
+	t.s.problem(misuseEnded)
+	return jobs.ErrTxOfRun
+}
+
+// misuseEnded is what a worker fails a run for.
+const misuseEnded = "it ended a transaction by a statement of its own, COMMIT or ROLLBACK"
+
+// isOver says that a statement among others has ended the test's transaction.
+func (s *session) isOver() bool {
+	conn := s.outer.Conn()
+	return !conn.IsClosed() && conn.PgConn().TxStatus() == txStatusIdle
+}
+
+// txStatusIdle is what the server says of a session without a transaction.
+const txStatusIdle = 'I'
+
+// requireOpen ends the test if its transaction was ended by what was done last.
+func (s *session) requireOpen(t testing.TB, who string) {
+	t.Helper()
+	if s.isOver() {
+		t.Fatalf("%s has ended the test's transaction by a statement, COMMIT or ROLLBACK, in the middle of others: leave it out. After a COMMIT, what the test has made is in the database and stays there: clean it up", who)
+	}
+}
+
 // Exec runs a statement.
 func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {
-	if err := t.use(ctx); err != nil {
+	if err := errors.Join(t.use(ctx), t.refuseEnd(sql)); err != nil {
 		return pgconn.CommandTag{}, err
 	}
 	if t.kind == kindBeside && isolationRE.MatchString(sql) {
@@ -258,7 +296,7 @@ func (t *tx) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.Com
 
 // Query runs a query and reads all of its rows.
 func (t *tx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	if err := t.use(ctx); err != nil {
+	if err := errors.Join(t.use(ctx), t.refuseEnd(sql)); err != nil {
 		return &bufferedRows{err: err, closed: true}, err
 	}
 	t.s.mu.Lock()
@@ -279,7 +317,11 @@ func (t *tx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 
 // SendBatch sends statements at once. Nothing else runs until its results are closed.
 func (t *tx) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
-	if err := t.use(ctx); err != nil {
+	err := t.use(ctx)
+	for _, query := range b.QueuedQueries {
+		err = errors.Join(err, t.refuseEnd(query.SQL))
+	}
+	if err != nil {
 		return failedBatch{err}
 	}
 	t.s.mu.Lock()
