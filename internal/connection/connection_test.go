@@ -137,6 +137,7 @@ func TestSourceOfAPool(t *testing.T) {
 	dialed := errors.New("the pool's own way to dial")
 	base.ConnConfig.DialFunc = func(context.Context, string, string) (net.Conn, error) { return nil, dialed }
 	base.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	base.ConnConfig.StatementCacheCapacity, base.ConnConfig.DescriptionCacheCapacity = 0, 0
 	base.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	base.AfterConnect = func(context.Context, *pgx.Conn) error { return nil }
 	base.BeforeConnect = func(_ context.Context, config *pgx.ConnConfig) error {
@@ -152,6 +153,8 @@ func TestSourceOfAPool(t *testing.T) {
 	require.ErrorIs(t, err, dialed)
 	require.Nil(t, config.OnNotice)
 	require.Equal(t, pgx.QueryExecModeCacheStatement, config.DefaultQueryExecMode)
+	require.Positive(t, config.StatementCacheCapacity, "that mode needs one")
+	require.Positive(t, config.DescriptionCacheCapacity, "a client's mode needs one")
 
 	pool, err := source.PoolConfig()
 	require.NoError(t, err)

@@ -26,6 +26,9 @@ const (
 	// addresses, each of which gets its time.
 	hookTimeout = 10 * time.Second
 	spare       = 10 * time.Second
+
+	// cacheCapacity is how many statements a connection remembers, as pgx has it.
+	cacheCapacity = 512
 )
 
 // errHook: whoever knows how to connect did not say.
@@ -69,6 +72,12 @@ func (s Source) PoolConfig() (config *pgxpool.Config, err error) {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 	} else if config, err = pgxpool.ParseConfig(s.URL); err != nil {
 		return nil, err
+	}
+	// Ours are used with either cache, whoever has switched one off for what they do.
+	for _, capacity := range []*int{&config.ConnConfig.StatementCacheCapacity, &config.ConnConfig.DescriptionCacheCapacity} {
+		if *capacity <= 0 {
+			*capacity = cacheCapacity
+		}
 	}
 	config.BeforeConnect = s.Refresh
 	return config, nil

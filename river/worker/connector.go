@@ -61,6 +61,16 @@ func (b besideConnector) Connect(ctx context.Context) (*pgx.Conn, error) {
 	if err := a.conns.add(ctx, conn); err != nil {
 		return nil, err
 	}
+	if err := b.lock(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx)) // nothing was done on it
+		return nil, err
+	}
+	return conn, nil
+}
+
+// lock takes the job's lock.
+func (b besideConnector) lock(ctx context.Context, conn *pgx.Conn) error {
+	a := b.attempt
 	deadline, cancel := context.WithTimeout(ctx, jobLockWait)
 	defer cancel()
 	ticker := time.NewTicker(jobLockInterval)
@@ -68,18 +78,18 @@ func (b besideConnector) Connect(ctx context.Context) (*pgx.Conn, error) {
 	for {
 		taken, err := a.config.Statements.TakeJobLock(ctx, conn, a.riverJob.Kind)
 		if err != nil {
-			return nil, ours(err)
+			return ours(err)
 		}
 		if taken {
-			return conn, nil
+			return nil
 		}
 		select {
 		case <-ticker.C:
 		case <-deadline.Done():
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
-			return nil, fmt.Errorf("another session is still at this job: it holds the advisory lock (7235006, hash of %q); wait for it, or end it with pg_terminate_backend",
+			return fmt.Errorf("another session is still at this job: it holds the advisory lock (7235006, hash of %q); wait for it, or end it with pg_terminate_backend",
 				a.config.Statements.Schema()+"."+a.riverJob.Kind)
 		}
 	}

@@ -42,8 +42,8 @@ const (
 	fetchPollIntervalPollOnly = 500 * time.Millisecond
 
 	// endingAfter is how long after the shutdown timeout the end of an attempt may still
-	// be recorded: its last batch is allowed to commit, and
-	// a job that does not return is waited for.
+	// be recorded: its last batch is allowed to commit, and a
+	// job that does not return is waited for.
 	endingAfter = stuckAfter + 2*time.Second
 )
 
@@ -141,8 +141,8 @@ var ErrLeft = errors.New("not every run had finished within the shutdown timeout
 // New checks the configuration and makes River's client. It does not connect.
 func New(config Config) (*Service, error) {
 	switch {
-	case config.Pool == nil, config.Statements == nil, config.Registry == nil, config.Presence == nil, config.Watch == nil, config.Logger == nil:
-		return nil, errors.New("worker: Pool, Statements, Registry, Presence, Watch and Logger are required")
+	case config.Pool == nil, config.ConnectFunc == nil, config.Statements == nil, config.Registry == nil, config.Presence == nil, config.Watch == nil, config.Logger == nil:
+		return nil, errors.New("worker: Pool, ConnectFunc, Statements, Registry, Presence, Watch and Logger are required")
 	case config.ReplicaID == "":
 		return nil, errors.New("worker: ReplicaID is required")
 	case config.MaxWorkers < 0 || config.MaxWorkers > river.QueueNumWorkersMax:

@@ -59,7 +59,6 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	if job.AttemptedAt != nil {
 		a.id.AttemptedAt = *job.AttemptedAt
 	}
-	defer w.known.add(job.ID)()
 	returned, err := a.run(ctx)
 	if returned != nil {
 		a.awaitReturn(context.WithoutCancel(ctx), returned)
@@ -71,6 +70,9 @@ func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 // of from the channel.
 func (a *attempt) run(ctx context.Context) (returned <-chan outcome, err error) {
 	job := a.riverJob
+	// Not until the job has returned: by then the next attempt may be handed to this
+	// replica, and that be lost.
+	defer a.known.add(job.ID)()
 	a.metrics = a.config.Metrics.Work(job.Kind, a.Timeout(job))
 	a.outcome = metrics.OutcomeLost
 	ctx, a.span = a.config.Tracer.Attempt(ctx, job.Metadata, tracing.Run{
