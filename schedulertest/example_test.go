@@ -160,7 +160,7 @@ func TestExamples(t *testing.T) {
 	t.Parallel()
 	pool := testdb.New(t).Pool(t)
 	for name, example := range map[string]func(){
-		"RunOnce": ExampleRunOnce, "Result": ExampleResult, "Contract": ExampleContract, "Contract_batches": ExampleContract_batches, "Ticks": ExampleTicks, "NewClock": ExampleNewClock,
+		"RunOnce": ExampleRunOnce, "Result": ExampleResult, "Contract": ExampleContract, "Ticks": ExampleTicks, "NewClock": ExampleNewClock,
 	} {
 		t.Run(name, func(t *testing.T) {
 			example()
