@@ -111,8 +111,11 @@ func (c Config) checkPool() error {
 		return err
 	}
 	if needed := c.MaxWorkers + poolReserve; int(config.MaxConns) < needed {
-		return fmt.Errorf("has room for %d connections, and %d workers need %d: set its MaxConns (pool_max_conns) to %d and what the application needs, or MaxWorkers to less",
-			config.MaxConns, c.MaxWorkers, needed, needed)
+		fix := fmt.Sprintf("set its MaxConns (pool_max_conns) to %d, and what the application needs", needed)
+		if c.MaxWorkers > 1 {
+			fix += ", or MaxWorkers to less"
+		}
+		return fmt.Errorf("has room for %d connections, and MaxWorkers (%d) and %d are needed: %s", config.MaxConns, c.MaxWorkers, poolReserve, fix)
 	}
 	return nil
 }
