@@ -20,7 +20,15 @@ import (
 )
 
 // Access is what the sender of a request may do.
-type Access = web.Access
+type Access struct {
+	// Actor is who it is, for the log and the view operations. Empty means that it is not
+	// known.
+	Actor string
+
+	// Read lets a request read, Change lets it read and change. The zero value lets it do
+	// nothing.
+	Read, Change bool
+}
 
 // Config configures a [Handler].
 type Config struct {
@@ -35,7 +43,8 @@ type Config struct {
 
 	// AccessFunc is the program's own authentication: it says of each request, but for
 	// health and metrics, who has sent it and what they may do. It is called by several
-	// goroutines at once. Nil leaves that to Token, User and Password.
+	// goroutines at once. Nil leaves that to Token, User and Password, of which there must
+	// be one then.
 	AccessFunc func(r *http.Request) Access
 
 	// Token lets a request do everything, as a bearer token or as any user's password; it
@@ -70,10 +79,13 @@ func New(config Config) (*Handler, error) {
 	}
 	c := config.Scheduler.Config()
 	webConfig := web.Config{
-		Embedded: true, Prefix: config.Prefix, AccessFunc: config.AccessFunc,
+		Embedded: true, Prefix: config.Prefix,
 		Token: config.Token, User: config.User, Password: config.Password, ReadOnly: config.ReadOnly,
 		ConnectFunc: config.Scheduler.DedicatedClient,
 		Registry:    c.Registry, Gatherer: config.Gatherer, Version: c.Version, Logger: c.Logger,
+	}
+	if config.AccessFunc != nil {
+		webConfig.AccessFunc = func(r *http.Request) web.Access { return web.Access(config.AccessFunc(r)) }
 	}
 	if config.RiverUI {
 		source := connection.Source{URL: c.DatabaseURL, BeforeConnectFunc: c.BeforeConnectFunc}
