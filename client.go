@@ -20,23 +20,24 @@ import (
 )
 
 type (
-	// Job is a job as the view jobs shows it.
+	// Job is a job as the view jobs shows it; its fields are those of [sql.JobRow].
 	Job = sql.JobRow
-	// Run is a run as the view runs shows it.
+	// Run is a run as the view runs shows it; its fields are those of [sql.RunRow]. Status and
+	// Trigger are texts: jobs.Status(run.Status).Ended().
 	Run = sql.RunRow
-	// LogLine is a line of a run's log as the view run_logs shows it.
+	// LogLine is a line of a run's log as the view run_logs shows it; see [sql.LogLineRow].
 	LogLine = sql.LogLineRow
-	// Leader is who leads.
+	// Leader is who leads; see [sql.LeaderRow].
 	Leader = sql.LeaderRow
-	// Replica is a replica that lives.
+	// Replica is a replica that lives; see [sql.ReplicaRow].
 	Replica = sql.ReplicaRow
-	// RunFilter selects runs.
+	// RunFilter selects runs; the zero value, all. See [sql.RunFilter].
 	RunFilter = sql.RunFilter
-	// Rollout is what a target of a job in rollout would have lost so far.
+	// Rollout is what a target of a job in rollout would have lost so far; see [sql.RolloutRow].
 	Rollout = sql.RolloutRow
-	// State says whether the whole scheduler is paused.
+	// State says whether the whole scheduler is paused; see [sql.StateRow].
 	State = sql.StateRow
-	// Backfill is a backfill as the view backfills shows it.
+	// Backfill is a backfill as the view backfills shows it; see [sql.BackfillRow].
 	Backfill = sql.BackfillRow
 )
 

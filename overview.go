@@ -10,11 +10,11 @@ import (
 )
 
 type (
-	// History is the newest runs of a job, oldest first.
+	// History is the newest runs of a job, oldest first; see [sql.HistoryRow].
 	History = sql.HistoryRow
-	// DayRows is how many rows a job has changed in a day of UTC.
+	// DayRows is how many rows a job has changed in a day of UTC; see [sql.DayRow].
 	DayRows = sql.DayRow
-	// Incident is runs of a job that ended alike, and not as they should.
+	// Incident is runs of a job that ended alike, and not as they should; see [sql.IncidentRow].
 	Incident = sql.IncidentRow
 )
 

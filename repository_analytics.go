@@ -14,15 +14,16 @@ import (
 )
 
 type (
-	// CategoryDay is the evaluations of a category in a day.
+	// CategoryDay is the evaluations of a category in a day; see [sql.CategoryDayRow].
 	CategoryDay = sql.CategoryDayRow
-	// Evaluation is the evaluation of a conversation.
+	// Evaluation is the evaluation of a conversation; see [sql.EvaluationRow].
 	Evaluation = sql.EvaluationRow
-	// Issue is an issue that conversations had.
+	// Issue is an issue that conversations had; see [sql.IssueRow].
 	Issue = sql.IssueRow
-	// GoalAchievement is the conversations that have achieved their goal alike.
+	// GoalAchievement is the conversations that have achieved their goal alike; see
+	// [sql.GoalRow].
 	GoalAchievement = sql.GoalRow
-	// ScoreDistribution counts conversations by their scores.
+	// ScoreDistribution counts conversations by their scores; see [sql.DistributionRow].
 	ScoreDistribution = sql.DistributionRow
 )
 

@@ -18,7 +18,7 @@ var (
 	ErrImageChanged = errors.New("the content has another image now")
 )
 
-// PendingImage is content whose image is to be optimized.
+// PendingImage is content whose image is to be optimized; see [sql.PendingImageRow].
 type PendingImage = sql.PendingImageRow
 
 // PendingImagesMax is how many [Images.Pending] lists at once.

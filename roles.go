@@ -17,7 +17,7 @@ import (
 // ErrPrivilege: the database's role lacks a privilege.
 var ErrPrivilege = errors.New("a privilege is missing")
 
-// Roles are the names of the roles that [RolesScript] makes.
+// Roles are the names of the roles that [RolesScript] makes; see [sql.Roles].
 type Roles = sql.Roles
 
 // RolesDefault are the roles by their default names: scheduler_reader,

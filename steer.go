@@ -126,8 +126,8 @@ func (c *Client) ResumeScheduler(ctx context.Context) error {
 }
 
 // Reschedule sets a job's schedule over the declared one; an empty one goes back
-// to that. The error wraps jobs.ErrInvalidSchedule or jobs.ErrUnknownJob; then
-// nothing was changed.
+// to that. The leader plans the job's next run within milliseconds; until then Job.NextRun is
+// nil. The error wraps jobs.ErrInvalidSchedule or jobs.ErrUnknownJob; then nothing was changed.
 func (c *Client) Reschedule(ctx context.Context, name, schedule string) error {
 	job, err := c.Job(ctx, name)
 	if err != nil {

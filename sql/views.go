@@ -28,9 +28,10 @@ func (s *Statements) ListLog(ctx context.Context, db Querier, runID int64) ([]Lo
 }
 
 // JobRow is a row of the view jobs, with the policies of scheduled_jobs. Its JSON
-// has the columns' names; durations are in seconds.
+// has the columns' names; durations are in seconds. NextRun is nil while none is planned.
 type JobRow struct {
-	JobName      string     `json:"job_name"`
+	JobName string `json:"job_name"`
+	// State is active, paused, disabled or unregistered.
 	State        string     `json:"state"`
 	Schedule     string     `json:"schedule"`
 	Timezone     string     `json:"timezone"`
@@ -96,7 +97,7 @@ func (s *Statements) EndDryRun(ctx context.Context, db Querier, jobName string) 
 }
 
 // RunRow is a row of the view runs. Its JSON has the columns' names; the duration
-// is in seconds.
+// is in seconds. What there is not, or not yet, is nil.
 type RunRow struct {
 	ID             int64           `json:"id"`
 	JobName        string          `json:"job_name"`
@@ -127,7 +128,7 @@ type RunRow struct {
 	RowsPerSecond   *float64 `json:"rows_per_second"`
 	SecondsLeft     *float64 `json:"seconds_left"`
 	ProgressMessage *string  `json:"progress_message"`
-	// Progress is only read by GetRun.
+	// Progress is only read for a single run.
 	Progress json.RawMessage `json:"progress,omitempty" db:"progress"`
 }
 
