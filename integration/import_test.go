@@ -57,6 +57,8 @@ INSERT INTO cron.job (jobname, schedule, command, active, database, nodename, us
     ('mixed', '0 4 * * 0', 'SELECT 1; CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC SELECT 1; SELECT 2; END', true, current_database(), 'localhost', current_user),
     ('hostile', '0 4 * * 0', E'SELECT \'\t\x01 #: {}\u0085\u2028\' /* é */', true, current_database(), 'localhost', current_user),
     ('reboot', '@reboot', 'SELECT 1', true, current_database(), 'localhost', current_user),
+    ('operator', '0 4 * * 0', 'DELETE FROM events WHERE @id > 5 AND note <> ''@now''; SELECT 1', true, current_database(), 'localhost', current_user),
+    ('now', '0 4 * * 0', 'SELECT @now FROM (VALUES (-1)) AS v (now)', true, current_database(), 'localhost', current_user),
     ('six', '0 4 * * 0 1', 'SELECT 1', true, current_database(), 'localhost', current_user);`
 )
 
@@ -86,7 +88,7 @@ func TestImportPgCron(t *testing.T) {
 	p := shell.start(t, "import", "pg_cron")
 	require.Zero(t, p.code(t))
 	text := p.stdout.String()
-	require.Equal(t, "scheduler: 16 jobs, 8 of them only as a comment, 7 notes\n", p.stderr.String())
+	require.Equal(t, "scheduler: 18 jobs, 10 of them only as a comment, 8 notes\n", p.stderr.String())
 	require.Equal(t, before, scalar[string](t, db, "SELECT string_agg(j::text, ';' ORDER BY jobid) FROM cron.job j"))
 	require.Zero(t, scalar[int](t, db, "SELECT count(*)::int FROM events"))
 
@@ -109,7 +111,7 @@ func TestImportPgCron(t *testing.T) {
 		`it runs in database "some_other_database"`, `it runs on the server "db.example.com"`, `where one ends is in doubt, since it has "--"`,
 		"the server cannot read it: syntax error", `the server refuses it now: relation "no_such_table" does not exist`, `it ran as role "somebody"`,
 		"if it commits or rolls back, declare it as sql_outside_transaction", "bootstrap_jobs", "has 6 fields", "the server cannot read one of them",
-		"BEGIN is about transactions",
+		"BEGIN is about transactions", "it was an operator: put a space behind it",
 	} {
 		require.Contains(t, text, note)
 	}

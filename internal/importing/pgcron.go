@@ -98,8 +98,22 @@ func pgCronJob(ctx context.Context, tx pgx.Tx, row pgCronRow, server sql.PgCronS
 		job.notef("it ran on port %d of that machine, and this server has port %d; is it the right one?", row.NodePort, server.Port)
 	}
 	var err error
-	job.SQL, err = statementsOf(ctx, tx, &job, row.Command)
-	return job, err
+	if job.SQL, err = statementsOf(ctx, tx, &job, row.Command); err != nil {
+		return job, err
+	}
+	refuseArguments(&job)
+	return job, nil
+}
+
+// refuseArguments refuses a statement with an operator that would be an argument here: @now
+// is the absolute value of a column there, and the time here.
+func refuseArguments(job *Job) {
+	for _, statement := range job.SQL {
+		bound, _, err := pgx.NamedArgs{}.RewriteQuery(nil, nil, statement, nil) //nolint:staticcheck // it uses neither
+		if err != nil || bound != statement {
+			job.refusef("an @ right before a word is a parameter here; it was an operator: put a space behind it")
+		}
+	}
 }
 
 var secondsRE = regexp.MustCompile(`(?i)^\s*(\d+)\s+seconds?\s*$`)

@@ -294,9 +294,12 @@ func (r *request) make(ctx context.Context, run *jobs.Run) (*http.Request, error
 	return req, nil
 }
 
+// errNoAnswer ends a request whose own time is over, and not the attempt's.
+var errNoAnswer = errors.New("the time for the answer is over")
+
 // send sends the request of a run.
 func (r *request) send(ctx context.Context, run *jobs.Run) (outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.config.Timeout, errNoAnswer)
 	defer cancel()
 	req, err := r.make(ctx, run)
 	if err != nil {
@@ -304,6 +307,9 @@ func (r *request) send(ctx context.Context, run *jobs.Run) (outcome, error) {
 	}
 	began := time.Now()
 	response, err := r.client.Do(req)
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return outcome{}, fmt.Errorf("%s: no answer within %v, its http.timeout: %w", r.label, r.config.Timeout, context.DeadlineExceeded)
+	}
 	if err != nil {
 		return outcome{}, r.plain(err)
 	}

@@ -159,6 +159,7 @@ func TestHTTPErrorsHoldNoSecret(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = attempt(t, job, nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "no answer within 50ms")
 }
 
 func TestHTTPRefuses(t *testing.T) {

@@ -87,13 +87,14 @@ func (a *outsideAttempt) Prepare(ctx context.Context) (err error) {
 func (a *outsideAttempt) Next(_ context.Context, batch *jobs.Batch) (done bool, err error) {
 	switch {
 	case a.run.DryRun:
-		batch.Message = "dry run: nothing was done; a run would " + a.dry
+		batch.Message = "nothing was done; a run would " + a.dry
 		batch.Targets[a.target] = jobs.Target{Note: "not done in a dry run"}
 		return true, nil
 	case !a.mayWork:
 		a.mayWork = true
 		batch.Cursor = begun{Begun: true}
-		batch.Message = "the " + a.target + " was begun; what comes of it is not known yet"
+		// It stays where the work then fails, with the error beside it.
+		batch.Message = "the " + a.target + " was begun"
 		return false, nil
 	}
 	batch.Message = a.outcome.message

@@ -177,7 +177,7 @@ func (j *PartitionJob) Start(_ context.Context, run *jobs.Run) (jobs.Batches, er
 	w := &partitionWork{job: j, run: run, sql: sql.For(run.Schema)}
 	if len(run.Cursor) > 0 {
 		if err := json.Unmarshal(run.Cursor, &w.done); err != nil {
-			return nil, jobs.Permanent(fmt.Errorf("read the run's cursor %s: %w", run.Cursor, err))
+			return nil, jobs.Permanent(fmt.Errorf("the run's cursor %s is not one of a partition job; if the job was another kind when the run began, run it anew: %w", run.Cursor, err))
 		}
 	}
 	return w, nil

@@ -191,7 +191,7 @@ func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parame
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr) && pgErr.Code == "42601" && pgErr.Routine == "exec_parse_message": // syntax_error, but of no parser
-		return &jobs.FieldError{Field: s.field, Err: fmt.Errorf("holds several statements: make each an item of a list (%w)", err)}
+		return &jobs.FieldError{Field: s.field, Err: fmt.Errorf("holds several statements: %s (%w)", s.severalHint(), err)}
 	case err != nil:
 		return s.refuse(err)
 	case len(description.ParamOIDs) != len(s.names):
@@ -227,6 +227,14 @@ func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parame
 		return &jobs.FieldError{Field: s.field, Err: err}
 	}
 	return nil
+}
+
+// severalHint says where the second of several statements belongs.
+func (s *statement) severalHint() string {
+	if s.field == outsideField {
+		return "make each a job of its own"
+	}
+	return "make each an item of a list"
 }
 
 // plannedRE matches what can be explained.

@@ -102,3 +102,14 @@ func TestSQLOutsideTransactionRefuses(t *testing.T) {
 	_, _, err = attempt(t, job, nil)
 	require.ErrorContains(t, err, "needs a connection of its own")
 }
+
+// The record of a run that began when its job was of another kind is no reason to begin
+// anew from who knows where.
+func TestRunOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	job, err := declared.Partition(declared.PartitionConfig{Definition: definition(), Table: "events", Every: "1 day"})
+	require.NoError(t, err)
+	_, err = job.Start(t.Context(), &jobs.Run{Cursor: []byte(`{"begun": true}`)})
+	require.True(t, jobs.IsPermanent(err))
+	require.ErrorContains(t, err, "run it anew")
+}
