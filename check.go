@@ -28,15 +28,15 @@ func (s *Scheduler) CheckJobs(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return err
 		}
-		check := jobs.CheckFunc(job)
-		if check == nil || !d.Enabled {
+		checker, ok := job.(jobs.Checker)
+		if !ok || !d.Enabled {
 			continue
 		}
 		parameters, err := jobs.Resolve(d.Definition, d.Parameters)
 		if err != nil {
 			return err
 		}
-		err = checkJob(ctx, tx, check, &jobs.Run{
+		err = checkJob(ctx, tx, checker, &jobs.Run{
 			Job: d.Definition.Name, DryRun: true, Now: now, Schema: s.statements.Schema(), Parameters: parameters, Logger: s.config.Logger,
 		})
 		if err != nil && (ctx.Err() != nil || connection.IsAway(err) || tx.Conn().IsClosed()) {
@@ -54,14 +54,14 @@ func (s *Scheduler) CheckJobs(ctx context.Context, tx pgx.Tx) error {
 
 // checkJob checks one job behind a savepoint, so that what breaks the transaction does
 // not break the next job's check.
-func checkJob(ctx context.Context, tx pgx.Tx, check func(ctx context.Context, run *jobs.Run) error, run *jobs.Run) error {
+func checkJob(ctx context.Context, tx pgx.Tx, checker jobs.Checker, run *jobs.Run) error {
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = savepoint.Rollback(ctx) }() // the check's error matters more
 	run.Tx = savepoint
-	return check(ctx, run)
+	return checker.Check(ctx, run)
 }
 
 // isHeldUp says whether a check has ended because it took too long, which says nothing
@@ -119,7 +119,7 @@ func (s *Scheduler) checkJobs(ctx context.Context, conn *pgx.Conn) error {
 // mustCheck says whether there is a job to check.
 func (s *Scheduler) mustCheck() bool {
 	for _, job := range s.config.Registry.List() {
-		if jobs.CheckFunc(job) != nil {
+		if _, ok := job.(jobs.Checker); ok {
 			return true
 		}
 	}

@@ -63,7 +63,7 @@ func (c *cleaning) checkPartitions(t *testing.T, job jobs.Checker) error {
 	tx, err := c.worker().BeginTx(t.Context(), pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, tx.Rollback(t.Context())) }()
-	return job.Check(t.Context(), tx, nil)
+	return job.Check(t.Context(), &jobs.Run{Tx: tx})
 }
 
 func TestDeclaredPartitionsAreMade(t *testing.T) {

@@ -40,7 +40,7 @@ REVOKE ALL ON billing.secrets FROM scheduler_serve`
 // checkable is a job that can be asked whether it fits a database.
 type checkable interface {
 	jobs.BatchJob
-	CheckOn(ctx context.Context, run *jobs.Run) error
+	Check(ctx context.Context, run *jobs.Run) error
 }
 
 // check asks a job whether it fits, as the role that works it.
@@ -53,7 +53,7 @@ func (c *cleaning) check(t *testing.T, job checkable) error {
 	defer func() { require.NoError(t, tx.Rollback(t.Context())) }()
 	run := &jobs.Run{Job: job.Definition().Name, Schema: c.schema, Tx: tx, Parameters: parameters, Logger: slog.New(slog.DiscardHandler)}
 	require.NoError(t, tx.QueryRow(t.Context(), "SELECT now()").Scan(&run.Now))
-	err = job.CheckOn(t.Context(), run)
+	err = job.Check(t.Context(), run)
 	var one int
 	require.NoError(t, tx.QueryRow(t.Context(), "SELECT 1").Scan(&one), "the transaction is as it was")
 	return err

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -333,9 +331,9 @@ type tidy struct{ jobs.TxJob }
 
 var _ jobs.Checker = tidy{}
 
-func (tidy) Check(ctx context.Context, tx pgx.Tx, _ jobs.Parameters) error {
+func (tidy) Check(ctx context.Context, run *jobs.Run) error {
 	var exists bool
-	if err := tx.QueryRow(ctx, "SELECT to_regclass('drafts') IS NOT NULL").Scan(&exists); err != nil {
+	if err := run.Tx.QueryRow(ctx, "SELECT to_regclass('drafts') IS NOT NULL").Scan(&exists); err != nil {
 		return err
 	}
 	if !exists {
@@ -348,30 +346,6 @@ func ExampleChecker() {
 	job := tidy{jobs.Func(jobs.Definition{Name: "tidy_drafts", Schedule: "@daily"}, nil)}
 	fmt.Println(jobs.Validate(job))
 	// Output: <nil>
-}
-
-// schemaTidy is a job that also looks which schema the scheduler has.
-type schemaTidy struct{ jobs.TxJob }
-
-var _ jobs.RunChecker = schemaTidy{}
-
-func (schemaTidy) HasChecks() bool { return true }
-
-func (schemaTidy) CheckOn(_ context.Context, run *jobs.Run) error {
-	if run.Schema == "drafts" {
-		return &jobs.FieldError{Field: "name", Err: errors.New("the scheduler has the schema drafts, which this job tidies: give it another")}
-	}
-	return nil
-}
-
-func ExampleCheckFunc() {
-	plain := jobs.Func(jobs.Definition{Name: "tidy_drafts", Schedule: "@daily"}, nil)
-	fmt.Println(jobs.CheckFunc(plain) == nil)
-	check := jobs.CheckFunc(schemaTidy{plain})
-	fmt.Println(check(context.Background(), &jobs.Run{Schema: "drafts"}))
-	// Output:
-	// true
-	// name: the scheduler has the schema drafts, which this job tidies: give it another
 }
 
 func ExampleCheckName() {

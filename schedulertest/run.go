@@ -319,11 +319,6 @@ func (a *attempt) work(ctx context.Context, definition jobs.Definition) error {
 	if err != nil {
 		return jobs.Permanent(err)
 	}
-	if checker, ok := a.job.(jobs.Checker); ok {
-		if err := a.check(ctx, checker, parameters); err != nil {
-			return err
-		}
-	}
 	tick := a.options.Tick
 	if tick.IsZero() {
 		tick = a.now
@@ -337,6 +332,11 @@ func (a *attempt) work(ctx context.Context, definition jobs.Definition) error {
 	}
 	if a.options.ConnectFunc != nil {
 		run.Connector = connector(a.options.ConnectFunc)
+	}
+	if checker, ok := a.job.(jobs.Checker); ok {
+		if err := a.check(ctx, checker, *run); err != nil {
+			return err
+		}
 	}
 	switch job := a.job.(type) {
 	case jobs.TxJob:
@@ -354,12 +354,13 @@ type connector func(ctx context.Context) (*pgx.Conn, error)
 func (c connector) Connect(ctx context.Context) (*pgx.Conn, error) { return c(ctx) }
 
 // check has the job look at the database, as before a replica starts.
-func (a *attempt) check(ctx context.Context, checker jobs.Checker, parameters jobs.Parameters) error {
+func (a *attempt) check(ctx context.Context, checker jobs.Checker, run jobs.Run) error {
 	tx, err := a.s.begin(ctx, kindKit, false)
 	if err != nil {
 		return err
 	}
-	return errors.Join(checker.Check(ctx, tx, parameters), tx.Rollback(ctx))
+	run.Tx = tx
+	return errors.Join(checker.Check(ctx, &run), tx.Rollback(ctx))
 }
 
 // progress keeps a report; a job may have several goroutines that report.

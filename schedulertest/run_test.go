@@ -149,6 +149,24 @@ func TestRunOnceEndsNoTransaction(t *testing.T) {
 	require.Contains(t, record(t, func(t testing.TB) { RunOnce(t, pool, jobs.Func(definition, good), setUp) }), "SetUpFunc has ended the test's transaction")
 }
 
+// picky looks at what it needs, and is not content.
+type picky struct{ jobs.TxJob }
+
+func (picky) Check(_ context.Context, run *jobs.Run) error {
+	if run.Tx == nil || run.Now.IsZero() || run.Parameters.Int("most") != 7 {
+		return errors.New("the run lacks something")
+	}
+	return errors.New("not content")
+}
+
+// A job looks at what it needs before it runs, as before a replica starts.
+func TestRunOnceChecks(t *testing.T) {
+	t.Parallel()
+	result := RunOnce(t, newPool(t), picky{jobs.Func(definition, good)}, Options{Parameters: map[string]any{"most": 7}})
+	require.ErrorContains(t, result.Err, "not content")
+	require.Zero(t, result.RowsAffected)
+}
+
 // A run in batches can be stopped and gone on with, in transactions of their own.
 func TestRunOnceInBatches(t *testing.T) {
 	t.Parallel()

@@ -187,7 +187,7 @@ func TestDeclaredCredentials(t *testing.T) {
 		require.NoError(t, err, name)
 		job, err := settings.Scheduler.Registry.Get("a")
 		require.NoError(t, err)
-		err = job.(jobs.Checker).Check(t.Context(), nil, nil)
+		err = job.(jobs.Checker).Check(t.Context(), &jobs.Run{})
 		if test.says == "" {
 			require.NoError(t, err, name)
 			continue

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,13 +13,7 @@ import (
 // declared has the jobs that can be checked look at what they need, as a replica does
 // before it starts.
 func (e *examination) declared(ctx context.Context, s *scheduler.Scheduler, locate func(error) error) {
-	checked := 0
-	for _, job := range e.config.Registry.List() {
-		if jobs.CheckFunc(job) != nil {
-			checked++
-		}
-	}
-	if checked == 0 {
+	if !slices.ContainsFunc(e.config.Registry.List(), func(job jobs.Job) bool { _, ok := job.(jobs.Checker); return ok }) {
 		return
 	}
 	if !e.reachable() {
@@ -34,7 +29,7 @@ func (e *examination) declared(ctx context.Context, s *scheduler.Scheduler, loca
 		return
 	}
 	if err == nil {
-		e.add(groupJobs, "declared", StatusOK, plural(checked, "job")+" with checks of their own: nothing is wrong where they are enabled")
+		e.add(groupJobs, "declared", StatusOK, "what the enabled jobs look at before a start is as they need it")
 	}
 	for _, one := range found {
 		text := one.Error()

@@ -55,7 +55,7 @@ func ExampleSQL() {
 
 	// As the scheduler does: a look before the start, and a run.
 	if checker, ok := job.(jobs.Checker); ok {
-		fmt.Println(checker.Check(ctx, tx, parameters))
+		fmt.Println(checker.Check(ctx, &jobs.Run{Tx: tx, Parameters: parameters, Now: time.Now()}))
 	}
 	if runner, ok := job.(jobs.TxJob); ok {
 		result, err := runner.Run(ctx, &jobs.Run{
@@ -215,7 +215,7 @@ func ExamplePartition() {
 		panic(err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	fmt.Println(job.Check(ctx, tx, parameters))
+	fmt.Println(job.Check(ctx, &jobs.Run{Tx: tx, Parameters: parameters, Now: time.Now()}))
 	// Output:
 	// CREATE events
 	// DETACH events

@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -85,7 +83,7 @@ func Exec(config ExecConfig) (jobs.Job, error) {
 		target:     "command",
 		dry:        "run " + filepath.Base(config.Command[0]),
 		do:         c.run,
-		check:      func(context.Context, pgx.Tx, jobs.Parameters) error { return c.check() },
+		check:      func(context.Context, *jobs.Run) error { return c.check() },
 	}, nil
 }
 

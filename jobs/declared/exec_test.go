@@ -168,12 +168,12 @@ func TestExecRefuses(t *testing.T) {
 	for _, program := range []string{"no-such-program", plain, "/nonexistent/x", "/"} {
 		job, err := declared.Exec(declared.ExecConfig{Definition: definition(), Command: []string{program}, Environ: []string{searchPath}, Directory: "/nonexistent"})
 		require.NoError(t, err)
-		require.Equal(t, map[string]int{"exec.command": 0, "exec.directory": 0}, fieldsOf(job.(jobs.Checker).Check(t.Context(), nil, nil)), program)
+		require.Equal(t, map[string]int{"exec.command": 0, "exec.directory": 0}, fieldsOf(job.(jobs.Checker).Check(t.Context(), nil)), program)
 		_, _, err = attempt(t, job, nil)
 		require.Error(t, err)
 	}
 	job := shellJob(t, "exit 1", nil)
-	require.NoError(t, job.(jobs.Checker).Check(t.Context(), nil, nil))
+	require.NoError(t, job.(jobs.Checker).Check(t.Context(), nil))
 	_, message, err := attempt(t, job, func(run *jobs.Run) { run.DryRun = true })
 	require.NoError(t, err)
 	require.Contains(t, message, "a run would run sh")

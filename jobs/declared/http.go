@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/net/http/httpguts"
@@ -114,7 +113,7 @@ func HTTP(config HTTPConfig) (jobs.Job, error) {
 		target:     "request",
 		dry:        "send " + r.label,
 		do:         r.send,
-		check: func(context.Context, pgx.Tx, jobs.Parameters) error {
+		check: func(context.Context, *jobs.Run) error {
 			_, err := r.credentials()
 			return err
 		},

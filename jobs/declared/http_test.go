@@ -176,7 +176,7 @@ func TestHTTPRefuses(t *testing.T) {
 			return declared.Credentials{Secret: bad}, nil
 		}})
 		require.NoError(t, err)
-		err = job.(jobs.Checker).Check(t.Context(), nil, nil)
+		err = job.(jobs.Checker).Check(t.Context(), nil)
 		require.Contains(t, fieldsOf(err), "http.secret_variable")
 		if bad != "whsec_" {
 			require.NotContains(t, err.Error(), bad)

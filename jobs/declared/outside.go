@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -22,7 +20,7 @@ type outside struct {
 	// do does the work. Its error fails the attempt.
 	do func(ctx context.Context, run *jobs.Run) (outcome, error)
 	// check is jobs.Checker's, for what can be looked at.
-	check func(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error
+	check func(ctx context.Context, run *jobs.Run) error
 }
 
 // outcome is what came of the work.
@@ -41,8 +39,8 @@ var (
 func (o *outside) Definition() jobs.Definition { return o.definition }
 
 // Check looks at what the job needs.
-func (o *outside) Check(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error {
-	return o.check(ctx, tx, parameters)
+func (o *outside) Check(ctx context.Context, run *jobs.Run) error {
+	return o.check(ctx, run)
 }
 
 // begun is what the run's record keeps: that an attempt has begun the work.

@@ -184,8 +184,8 @@ func (j *PartitionJob) Start(_ context.Context, run *jobs.Run) (jobs.Batches, er
 }
 
 // Check sees whether the table is one that partitions can be made for, and may be.
-func (j *PartitionJob) Check(ctx context.Context, tx pgx.Tx, _ jobs.Parameters) error {
-	savepoint, err := tx.Begin(ctx)
+func (j *PartitionJob) Check(ctx context.Context, run *jobs.Run) error {
+	savepoint, err := run.Tx.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("check the table: %w", err)
 	}

@@ -44,7 +44,7 @@ type RetentionConfig struct {
 // condition, by the engine of package retention: with its parameters, batches, bounds,
 // dry run and explanation. No primary key is needed: rows are found by their place.
 //
-// Before the start it is checked against the database ([retention.Job.CheckOn]).
+// Before the start it is checked against the database ([retention.Job.Check]).
 func Retention(config RetentionConfig) (*retention.Job, error) {
 	rule := retention.Rule{
 		Target: targetOf(config.Table), Table: config.Table, Condition: config.Condition, Set: config.Set, Optional: config.Optional,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -162,13 +161,13 @@ func (s *statement) exec(ctx context.Context, db querier, run *jobs.Run) (pgconn
 }
 
 // Check has the server prepare each statement.
-func (j *sqlJob) Check(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error {
+func (j *sqlJob) Check(ctx context.Context, run *jobs.Run) error {
 	if j.unchecked {
 		return nil
 	}
 	var errs []error
 	for i, s := range j.statements {
-		err := s.check(ctx, tx, parameters)
+		err := s.check(ctx, run)
 		part, isPart := errors.AsType[*jobs.FieldError](err)
 		pgErr, isServer := errors.AsType[*pgconn.PgError](err)
 		if isPart && isServer && i > 0 && strings.HasPrefix(pgErr.Code, "42") { // what it names is not there
@@ -181,8 +180,8 @@ func (j *sqlJob) Check(ctx context.Context, tx pgx.Tx, parameters jobs.Parameter
 
 // check has the server prepare the statement, and sees whether the parameters can be
 // sent as what the server takes them for.
-func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error {
-	savepoint, err := tx.Begin(ctx)
+func (s *statement) check(ctx context.Context, run *jobs.Run) error {
+	savepoint, err := run.Tx.Begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -199,7 +198,7 @@ func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parame
 	}
 	var errs []error
 	for i, name := range s.names {
-		value, ok := parameters[name]
+		value, ok := run.Parameters[name]
 		if !ok {
 			continue // one of the run's own
 		}
@@ -217,8 +216,7 @@ func (s *statement) check(ctx context.Context, tx pgx.Tx, parameters jobs.Parame
 		return errors.Join(errs...)
 	}
 	// Privileges are looked at where a plan is made ready, which EXPLAIN does.
-	now := time.Now() // as good as any
-	rows, err := savepoint.Query(ctx, "EXPLAIN "+s.bound, s.values(now, now, 1, parameters)...)
+	rows, err := savepoint.Query(ctx, "EXPLAIN "+s.bound, s.values(run.Now, run.Now, 1, run.Parameters)...)
 	if err == nil {
 		rows.Close()
 		err = rows.Err()

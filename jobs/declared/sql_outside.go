@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/systempromptio/scheduler/jobs"
 )
 
@@ -56,11 +54,11 @@ func SQLOutsideTransaction(config SQLOutsideConfig) (jobs.Job, error) {
 		target:     s.target,
 		dry:        "run the statement, which cannot be rolled back",
 		do:         func(ctx context.Context, run *jobs.Run) (outcome, error) { return s.runOutside(ctx, run) },
-		check: func(ctx context.Context, tx pgx.Tx, parameters jobs.Parameters) error {
+		check: func(ctx context.Context, run *jobs.Run) error {
 			if config.Unchecked {
 				return nil
 			}
-			return s.check(ctx, tx, parameters)
+			return s.check(ctx, run)
 		},
 	}, nil
 }

@@ -30,7 +30,7 @@ const (
 	fieldArchive   = "retention.archive"
 )
 
-// CheckOn says whether the rules that have a Condition fit a database: the table, the
+// Check says whether the rules that have a Condition fit a database: the table, the
 // condition, its arguments, what is set, the archive, and the privileges of the role. Of
 // the run it needs Tx, Schema, Parameters, Now and Logger. It only reads, and leaves the
 // transaction as it was. The error joins a [*jobs.FieldError] for each part that does not
@@ -40,7 +40,10 @@ const (
 // ways. It must not call volatile functions, since the pass and the batches would each
 // have an answer of their own; that is found by the functions' names. The conditions of
 // other rules, which are part of a program, are not looked at.
-func (j *Job) CheckOn(ctx context.Context, run *jobs.Run) error {
+func (j *Job) Check(ctx context.Context, run *jobs.Run) error {
+	if !j.hasChecks() {
+		return nil
+	}
 	savepoint, err := run.Tx.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("check the rules: %w", err)
@@ -67,8 +70,8 @@ func (j *Job) CheckOn(ctx context.Context, run *jobs.Run) error {
 	return errors.Join(errs...)
 }
 
-// HasChecks says whether a rule has a Condition.
-func (j *Job) HasChecks() bool {
+// hasChecks says whether a rule has a Condition.
+func (j *Job) hasChecks() bool {
 	return slices.ContainsFunc(j.rules, func(r parsedRule) bool { return r.Condition != "" })
 }
 
@@ -97,7 +100,7 @@ func (a *attempt) checkRule(ctx context.Context, i int) error {
 	return a.checkBatches(ctx, i)
 }
 
-var _ jobs.RunChecker = (*Job)(nil)
+var _ jobs.Checker = (*Job)(nil)
 
 func refuseField(field, format string, args ...any) error {
 	return &jobs.FieldError{Field: field, Err: fmt.Errorf(format, args...)}

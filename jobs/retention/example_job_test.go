@@ -169,7 +169,7 @@ func ExampleJob_Start() {
 
 // A rule that comes from a configuration is a condition, which is proved against the
 // database before anything is run.
-func ExampleJob_CheckOn() {
+func ExampleJob_Check() {
 	ctx := context.Background()
 	pool, err := pgxpool.New(ctx, os.Getenv("DATABASE_URL"))
 	if err != nil {
@@ -191,13 +191,13 @@ func ExampleJob_CheckOn() {
 		if err != nil {
 			panic(err)
 		}
-		err = job.CheckOn(ctx, &jobs.Run{
+		err = job.Check(ctx, &jobs.Run{
 			Job: "old_invoices", Now: time.Now(), Parameters: parameters, Schema: "scheduler", Logger: slog.New(slog.DiscardHandler), Tx: tx,
 		})
-		fmt.Println(job.HasChecks(), condition, "-", err == nil)
+		fmt.Println(condition, "-", err == nil)
 	}
 	// Output:
-	// true t.paid_at < @now - interval '1 year' - true
-	// true t.payed_at < @now - false
-	// true true) OR (true - false
+	// t.paid_at < @now - interval '1 year' - true
+	// t.payed_at < @now - false
+	// true) OR (true - false
 }

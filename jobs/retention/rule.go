@@ -52,11 +52,11 @@ type Rule struct {
 	SQL string
 
 	// Condition, in the place of SQL, is what follows WHERE in the form above, with the
-	// alias t. It is for rules that come from a configuration: [Job.CheckOn] proves against
+	// alias t. It is for rules that come from a configuration: [Job.Check] proves against
 	// the database that it is one condition, and that the rest of the rule fits.
 	Condition string
 
-	// Optional has [Job.CheckOn] accept that the table of a rule with a Condition does not
+	// Optional has [Job.Check] accept that the table of a rule with a Condition does not
 	// exist: the target is absent then.
 	Optional bool
 
