@@ -259,13 +259,14 @@ func (s *Statements) SessionSettings(ctx context.Context, db Querier) ([]string,
 
 // TidySession releases the session's advisory locks and sets it back to what
 // [Statements.SessionSettings] has read; nil leaves its settings. It says how many were
-// others.
-func (s *Statements) TidySession(ctx context.Context, db Querier, settings []string) (changed int64, err error) {
-	args := pgx.NamedArgs{"settings": sessionSettings[:len(settings)], "values": notNil(settings)}
-	if err := db.QueryRow(ctx, s.Text("tidy_session"), args).Scan(nil, &changed); err != nil {
-		return 0, fmt.Errorf("set the session back: %w", err)
+// others, and what was in force. If the connection is not shared, only what was set in the
+// session is set back, not what the server's configuration has changed.
+func (s *Statements) TidySession(ctx context.Context, db Querier, settings []string, isShared bool) (changed int64, found []string, err error) {
+	args := pgx.NamedArgs{"settings": sessionSettings[:len(settings)], "values": notNil(settings), "shared": isShared}
+	if err := db.QueryRow(ctx, s.Text("tidy_session"), args).Scan(nil, &changed, &found); err != nil {
+		return 0, nil, fmt.Errorf("set the session back: %w", err)
 	}
-	return changed, nil
+	return changed, found, nil
 }
 
 // ReportProgress writes how far a run is, for people.

@@ -134,11 +134,15 @@ SELECT ARRAY(SELECT current_setting(s.name) FROM unnest(@settings::text[]) WITH 
 
 -- name: tidy_session
 -- Sets back what differs, and releases the locks that would outlive all transactions. What
--- is as it was is not set: that may need a privilege.
+-- is as it was is not set: that may need a privilege. On connections of our own, what a job
+-- has set can be told from what has changed with the server's configuration, and stays so
+-- (the role is not among pg_settings).
 SELECT pg_advisory_unlock_all()::text AS unlocked, (
     SELECT count(set_config(s.name, s.value, false))
     FROM unnest(@settings::text[], @values::text[]) s (name, value)
-    WHERE s.value <> current_setting(s.name)) AS changed
+    WHERE s.value <> current_setting(s.name)
+      AND (@shared::boolean OR NOT EXISTS (SELECT FROM pg_settings g WHERE g.name = s.name AND g.source <> 'session'))) AS changed,
+    ARRAY(SELECT current_setting(s.name) FROM unnest(@settings::text[]) WITH ORDINALITY s (name, n) ORDER BY s.n) AS before
 
 -- name: report_progress
 -- Only shown to people: written beside the run's own transaction.

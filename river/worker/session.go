@@ -74,12 +74,14 @@ func (s *session) tidy(ctx context.Context, conn *pgx.Conn) {
 	if s.isCommitted {
 		values = s.before // what was set with SET LOCAL is as it was by now
 	}
-	changed, err := s.statements.TidySession(ctx, conn, values)
+	changed, found, err := s.statements.TidySession(ctx, conn, values, s.isShared)
 	if err != nil {
 		_ = conn.Close(ctx) // the pool makes another
 		return
 	}
 	if changed > 0 {
 		s.logger.WarnContext(ctx, "the job has changed settings of its session, which others use after it; they are set back: use SET LOCAL", slog.Int64("settings", changed))
+	} else if s.isCommitted {
+		conn.PgConn().CustomData()[sessionKey] = found // the server's configuration may have been loaded anew
 	}
 }
