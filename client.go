@@ -105,7 +105,11 @@ func NewClientFromPool(ctx context.Context, pool *pgxpool.Pool, schema string) (
 		return nil, fmt.Errorf("the pool %w", err)
 	}
 	c := &Client{pool: pool, statements: sql.For(schema), shared: true}
-	return c, pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return checkSchema(ctx, conn.Conn(), c.statements) })
+	err := pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return checkSchema(ctx, conn.Conn(), c.statements) })
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Client gives a client of the scheduler's database, before, while and after Run runs. It

@@ -42,7 +42,8 @@ const (
 // A run is left out if the transaction that has ended it, by somebody's SQL, commits more
 // than ten seconds after that.
 func (c *Client) Subscribe(ctx context.Context, what Subscription) (iter.Seq2[Run, error], error) {
-	f := &follower{client: c, jobName: what.JobName, since: what.Since}
+	// The ledger's times are no finer.
+	f := &follower{client: c, jobName: what.JobName, since: what.Since.Truncate(time.Microsecond)}
 	if what.JobName != "" {
 		if _, err := c.Job(ctx, what.JobName); err != nil {
 			return nil, err

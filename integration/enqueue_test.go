@@ -222,3 +222,29 @@ func TestSubscribeToManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A time that is finer than the ledger's gives no run twice.
+func TestSubscribeFromWithinAMicrosecond(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	client, err := scheduler.NewClient(t.Context(), db.URL, "")
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	const end = `INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, finished_at)
+		VALUES ('j', clock_timestamp(), 'manual', 'success', clock_timestamp()) RETURNING finished_at`
+	first := scalar[time.Time](t, db, end)
+	scalar[time.Time](t, db, end)
+	all, err := client.Subscribe(t.Context(), scheduler.Subscription{Since: first.Add(500 * time.Nanosecond)})
+	require.NoError(t, err)
+	heard := make(map[int64]bool)
+	for run, err := range all {
+		require.NoError(t, err)
+		require.False(t, heard[run.ID], "run %d is heard of twice", run.ID)
+		if heard[run.ID] = true; len(heard) == 2 {
+			scalar[time.Time](t, db, end)
+		}
+		if len(heard) == 3 {
+			break
+		}
+	}
+}
