@@ -126,6 +126,7 @@ func TestTheApplicationsPoolBehindAPooler(t *testing.T) {
 	require.NoError(t, err)
 	config.MaxConns = 8
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	config.ConnConfig.StatementCacheCapacity = 0 // as some do behind a pooler
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
