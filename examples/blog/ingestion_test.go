@@ -174,7 +174,7 @@ func TestIngestion_locales(t *testing.T) {
 	succeeds(t, w.run(t, IngestionName, nil, false), 3)
 	_, err = w.pool.Exec(t.Context(), `
 		INSERT INTO markdown_content (id, slug, title, description, body, author, published_at, keywords, source_id, version_hash, locale)
-		SELECT 'fr-' || slug, slug, 'T', 'd', 'b', 'a', now(), 'k', 'other', 'h', 'fr' FROM markdown_content`)
+		SELECT format('fr-%s', slug) AS id, m.slug, 'T', 'd', 'b', 'a', now(), 'k', 'other', 'h', 'fr' FROM markdown_content m`)
 	require.NoError(t, err)
 	succeeds(t, w.run(t, IngestionName, nil, false), 0)
 	change(t, folder, "a.md", article("a", "new"))

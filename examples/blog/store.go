@@ -68,44 +68,52 @@ func tableError(err error) error {
 	return err
 }
 
-// optional says what is written into the columns that not every install has, by name and
-// type: the value of a new row, if any, and what becomes of an existing one.
-var optional = map[string]struct{ value, update string }{
-	"category_id text":              {"nullif(f.category, '')", "category_id = excluded.category_id"},
-	"category_id character varying": {"nullif(f.category, '')", "category_id = excluded.category_id"},
-	"links jsonb":                   {"f.links::jsonb", "links = excluded.links"},
-	"links json":                    {"f.links::json", "links = excluded.links"},
-	"locale text":                   {value: "'en'"},
-	"locale character varying":      {value: "'en'"},
-	// An image that the file names anew has not been optimized yet.
-	"image_optimization_status text": {update: "image_optimization_status = CASE WHEN m.image IS NOT DISTINCT FROM excluded.image THEN m.image_optimization_status END"},
+// column is one that not every install has.
+type column struct {
+	Name, Type string
+	// IsUnique: no two rows have the same value.
+	IsUnique bool
+}
+
+// written is what is written into a column: the value of a new row, if any, and what becomes
+// of an existing one.
+type written struct{ value, update string }
+
+// written says what is written into a column; nothing, if it is of a type that is not known
+// here.
+func (c column) written() written {
+	return map[string]written{
+		"category_id text":              {"nullif(f.category, '')", "category_id = excluded.category_id"},
+		"category_id character varying": {"nullif(f.category, '')", "category_id = excluded.category_id"},
+		"links jsonb":                   {"f.links::jsonb", "links = excluded.links"},
+		"links json":                    {"f.links::json", "links = excluded.links"},
+		"locale text":                   {value: "'en'"},
+		"locale character varying":      {value: "'en'"},
+		// An image that the file names anew has not been optimized yet.
+		"image_optimization_status text": {update: "image_optimization_status = CASE WHEN m.image IS NOT DISTINCT FROM excluded.image THEN m.image_optimization_status END"},
+	}[c.Name+" "+c.Type]
 }
 
 // writeStatement is the statement that writes, with the columns that this install has. A
 // row is unique by its slug, or on newer installs by its slug and locale.
 func writeStatement(ctx context.Context, tx pgx.Tx) (string, error) {
-	rows, err := tx.Query(ctx, columnsSQL)
+	found, err := collect(ctx, tx, pgx.RowToStructByPos[column], columnsSQL)
 	if err != nil {
 		return "", fmt.Errorf("look for the columns of markdown_content: %w", err)
 	}
 	var columns, values, updates strings.Builder
-	var name, typeName string
-	var isUnique, hasUniqueSlug, hasLocale bool
-	_, err = pgx.ForEachRow(rows, []any{&name, &typeName, &isUnique}, func() error {
-		hasUniqueSlug = hasUniqueSlug || name == "slug" && isUnique
-		hasLocale = hasLocale || name == "locale"
-		written := optional[name+" "+typeName]
-		if written.value != "" {
-			columns.WriteString(", " + name)
-			values.WriteString(", " + written.value)
+	var hasUniqueSlug, hasLocale bool
+	for _, c := range found {
+		hasUniqueSlug = hasUniqueSlug || c.Name == "slug" && c.IsUnique
+		hasLocale = hasLocale || c.Name == "locale"
+		w := c.written()
+		if w.value != "" {
+			columns.WriteString(", " + c.Name)
+			values.WriteString(", " + w.value)
 		}
-		if written.update != "" {
-			updates.WriteString(", " + written.update)
+		if w.update != "" {
+			updates.WriteString(", " + w.update)
 		}
-		return nil
-	})
-	if err != nil {
-		return "", fmt.Errorf("look for the columns of markdown_content: %w", err)
 	}
 	key := "slug"
 	if hasLocale && !hasUniqueSlug {
