@@ -75,14 +75,14 @@ type column struct {
 	IsUnique bool
 }
 
-// written is what is written into a column: the value of a new row, if any, and what becomes
+// columnText is what is written into a column: the value of a new row, if any, and what becomes
 // of an existing one.
-type written struct{ value, update string }
+type columnText struct{ value, update string }
 
-// written says what is written into a column; nothing, if it is of a type that is not known
+// text says what is written into a column; nothing, if it is of a type that is not known
 // here.
-func (c column) written() written {
-	return map[string]written{
+func (c column) text() columnText {
+	return map[string]columnText{
 		"category_id text":              {"nullif(f.category, '')", "category_id = excluded.category_id"},
 		"category_id character varying": {"nullif(f.category, '')", "category_id = excluded.category_id"},
 		"links jsonb":                   {"f.links::jsonb", "links = excluded.links"},
@@ -106,7 +106,7 @@ func writeStatement(ctx context.Context, tx pgx.Tx) (string, error) {
 	for _, c := range found {
 		hasUniqueSlug = hasUniqueSlug || c.Name == "slug" && c.IsUnique
 		hasLocale = hasLocale || c.Name == "locale"
-		w := c.written()
+		w := c.text()
 		if w.value != "" {
 			columns.WriteString(", " + c.Name)
 			values.WriteString(", " + w.value)
