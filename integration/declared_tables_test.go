@@ -90,6 +90,7 @@ func TestDeclaredTablesAreExplainedBeforeAnybodyServesThem(t *testing.T) {
 	explained := shell.list(t, "explain", "--config=c.yaml", "old_invoices", "--param", "keep_days=1000000")
 	require.EqualValues(t, "invoices", explained[0]["target"])
 	require.Contains(t, shell.refuse(t, "explain", "--config=c.yaml", "old_invoices", "--param", "keep_days=many"), "keep_days")
+	require.Contains(t, shell.refuse(t, "run", "--config=c.yaml", "old_invoices"), `job "old_invoices": unknown job to the leader: this program has it, and nobody has led yet that has; start a replica`)
 	require.Contains(t, shell.refuse(t, "explain", "--config=c.yaml", "no_such_job"), `job "no_such_job": unknown job; list them with`)
 	require.Zero(t, scalar[int64](t, db, "SELECT count(*) FROM scheduler.jobs WHERE job_name = 'old_invoices'"))
 }

@@ -63,7 +63,7 @@ func (a *app) agenda(ctx context.Context, client *scheduler.Client, span time.Du
 		return err
 	}
 	if jobName != "" {
-		if _, err := client.Job(ctx, jobName); err != nil {
+		if _, err := a.findJob(ctx, client, jobName); err != nil {
 			return err
 		}
 		entries = slices.DeleteFunc(entries, func(entry scheduler.AgendaEntry) bool { return entry.JobName != jobName })

@@ -91,7 +91,7 @@ what has not begun.`,
 				return &usageError{command: cmd, err: err}
 			}
 			return a.withClient(cmd.Context(), func(client *scheduler.Client) error {
-				id, err := requestBackfill(cmd.Context(), client, args[0], options)
+				id, err := a.requestBackfill(cmd.Context(), client, args[0], options)
 				if err != nil {
 					return err
 				}
@@ -115,8 +115,8 @@ what has not begun.`,
 }
 
 // requestBackfill asks for a backfill and returns its id.
-func requestBackfill(ctx context.Context, client *scheduler.Client, name string, options backfillOptions) (int64, error) {
-	job, now, err := jobAndClock(ctx, client, name)
+func (a *app) requestBackfill(ctx context.Context, client *scheduler.Client, name string, options backfillOptions) (int64, error) {
+	job, now, err := a.jobAndClock(ctx, client, name)
 	if err != nil {
 		return 0, err
 	}

@@ -48,7 +48,7 @@ func (a *app) jobCommand() *cobra.Command {
 		ValidArgsFunction: a.completeJob,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withClient(cmd.Context(), func(client *scheduler.Client) error {
-				job, err := client.Job(cmd.Context(), args[0])
+				job, err := a.findJob(cmd.Context(), client, args[0])
 				if err != nil {
 					return err
 				}

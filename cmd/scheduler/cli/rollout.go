@@ -57,7 +57,7 @@ func (a *app) endRollout(ctx context.Context, client *scheduler.Client, name str
 	if err := client.EndRollout(ctx, name); err != nil {
 		return err
 	}
-	job, now, err := jobAndClock(ctx, client, name)
+	job, now, err := a.jobAndClock(ctx, client, name)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (a *app) endRollout(ctx context.Context, client *scheduler.Client, name str
 
 func (a *app) showRollouts(ctx context.Context, client *scheduler.Client, name string) error {
 	if name != "" {
-		if _, err := client.Job(ctx, name); err != nil {
+		if _, err := a.findJob(ctx, client, name); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -88,7 +89,7 @@ const paramUsage = "set a parameter of the run, as `name=value`; a list with com
 
 // ask asks for a run.
 func (a *app) ask(ctx context.Context, client *scheduler.Client, name string, options runOptions) (scheduler.Run, error) {
-	job, now, err := jobAndClock(ctx, client, name)
+	job, now, err := a.jobAndClock(ctx, client, name)
 	if err != nil {
 		return scheduler.Run{}, err
 	}
@@ -130,9 +131,20 @@ func askAt(ctx context.Context, client *scheduler.Client, job scheduler.Job, now
 	return client.RunAt(ctx, job.JobName, at, values, options.dry())
 }
 
-// jobAndClock reads a job, and the database's clock.
-func jobAndClock(ctx context.Context, client *scheduler.Client, name string) (scheduler.Job, time.Time, error) {
+// findJob reads a job. Of one that only this program has, it says what is to be done.
+func (a *app) findJob(ctx context.Context, client *scheduler.Client, name string) (scheduler.Job, error) {
 	job, err := client.Job(ctx, name)
+	if errors.Is(err, jobs.ErrUnknownJob) {
+		if _, notHere := a.registry().Get(name); notHere == nil {
+			return job, fmt.Errorf("job %q: %w to the leader: this program has it, and nobody has led yet that has; start a replica with: scheduler serve", name, jobs.ErrUnknownJob)
+		}
+	}
+	return job, err
+}
+
+// jobAndClock reads a job, and the database's clock.
+func (a *app) jobAndClock(ctx context.Context, client *scheduler.Client, name string) (scheduler.Job, time.Time, error) {
+	job, err := a.findJob(ctx, client, name)
 	if err != nil {
 		return scheduler.Job{}, time.Time{}, err
 	}

@@ -75,14 +75,14 @@ func jobOrAll(all *bool) cobra.PositionalArgs {
 }
 
 func (a *app) pause(ctx context.Context, client *scheduler.Client, name, reason string, cancelRunning bool) error {
-	before, err := client.Job(ctx, name)
+	before, err := a.findJob(ctx, client, name)
 	if err != nil {
 		return err
 	}
 	if err := client.Pause(ctx, name, reason, cancelRunning); err != nil {
 		return err
 	}
-	job, now, err := jobAndClock(ctx, client, name)
+	job, now, err := a.jobAndClock(ctx, client, name)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ themselves stay paused.`,
 }
 
 func (a *app) resume(ctx context.Context, client *scheduler.Client, name string) error {
-	if _, err := client.Job(ctx, name); err != nil {
+	if _, err := a.findJob(ctx, client, name); err != nil {
 		return err
 	}
 	state, now, err := stateAndClock(ctx, client)
