@@ -177,7 +177,7 @@ func TestHTTPAPI(t *testing.T) {
 	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/runs?limit=1001", "", "between 1 and 1000")
 	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/runs?status=odd", "", "must be one of")
 	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/agenda?within=-1h", "")
-	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/jobs/yearly_hit/explain", "", "is not made of cleanup rules")
+	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/jobs/yearly_hit/explain", "", "is neither made of cleanup rules nor a declared partition job")
 	s.refuses(http.StatusBadRequest, "invalid_schedule", "GET", "/jobs/yearly_hit/next?schedule=61+*+*+*+*", "", "minute")
 	s.refuses(http.StatusBadRequest, "invalid_schedule", "POST", "/jobs/yearly_hit/reschedule", `{"schedule": "every day"}`)
 	s.refuses(http.StatusBadRequest, "invalid_parameter", "POST", "/jobs/yearly_hit/run", `{"parameters": {"odd": 1}}`, "odd")
