@@ -60,12 +60,16 @@ const (
 	evaluationTable = "conversation_evaluations"
 )
 
-// limit checks how much a list is to hold; zero means the default.
-func limit(n, otherwise int) (int, error) {
-	if n < 0 || n > AnalyticsLimitMax {
-		return 0, fmt.Errorf("a limit of %d: %w: it must be between 1 and %d, or 0 for %d", n, ErrBadArgument, AnalyticsLimitMax, otherwise)
+// list checks the bounds of a list of a period, and how much it is to hold; zero means the
+// default.
+func (p Period) list(limit, otherwise int) (from, to time.Time, n int, err error) {
+	if from, to, err = p.bounds(); err != nil {
+		return from, to, 0, err
 	}
-	return cmp.Or(n, otherwise), nil
+	if limit < 0 || limit > AnalyticsLimitMax {
+		return from, to, 0, fmt.Errorf("a limit of %d: %w: it must be between 1 and %d, or 0 for %d", limit, ErrBadArgument, AnalyticsLimitMax, otherwise)
+	}
+	return from, to, cmp.Or(limit, otherwise), nil
 }
 
 // Analytics tells how the platform's conversations were evaluated. The table is
@@ -97,11 +101,7 @@ type CategoriesQuery struct {
 // Categories counts the conversations of each category and day, newest day first, with
 // their average, lowest and highest score. Days without any are left out.
 func (a Analytics) Categories(ctx context.Context, query CategoriesQuery) ([]CategoryDay, error) {
-	from, to, err := query.Period.bounds()
-	if err != nil {
-		return nil, err
-	}
-	n, err := limit(query.Limit, categoriesLimitDefault)
+	from, to, n, err := query.Period.list(query.Limit, categoriesLimitDefault)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +125,7 @@ type LowScoresQuery struct {
 // LowScores lists the conversations below a score, lowest first, and of the same score
 // the newest first.
 func (a Analytics) LowScores(ctx context.Context, query LowScoresQuery) ([]Evaluation, error) {
-	from, to, err := query.Period.bounds()
-	if err != nil {
-		return nil, err
-	}
-	n, err := limit(query.Limit, listLimitDefault)
+	from, to, n, err := query.Period.list(query.Limit, listLimitDefault)
 	if err != nil {
 		return nil, err
 	}
@@ -150,11 +146,7 @@ type IssuesQuery struct {
 // Issues lists the issues that most conversations had. An issue is the whole text that an
 // evaluation has for it.
 func (a Analytics) Issues(ctx context.Context, query IssuesQuery) ([]Issue, error) {
-	from, to, err := query.Period.bounds()
-	if err != nil {
-		return nil, err
-	}
-	n, err := limit(query.Limit, issuesLimitDefault)
+	from, to, n, err := query.Period.list(query.Limit, issuesLimitDefault)
 	if err != nil {
 		return nil, err
 	}
@@ -220,11 +212,7 @@ func ParseEvaluationPlace(text string) (p EvaluationPlace, err error) {
 // Evaluations lists evaluations, newest first, in pages: a page that follows costs what
 // the first does.
 func (a Analytics) Evaluations(ctx context.Context, query EvaluationsQuery) ([]Evaluation, error) {
-	from, to, err := query.Period.bounds()
-	if err != nil {
-		return nil, err
-	}
-	n, err := limit(query.Limit, listLimitDefault)
+	from, to, n, err := query.Period.list(query.Limit, listLimitDefault)
 	if err != nil {
 		return nil, err
 	}

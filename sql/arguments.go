@@ -27,7 +27,7 @@ func (a Arguments) RewriteQuery(ctx context.Context, conn *pgx.Conn, text string
 	done := 0
 	for _, u := range uses(text, numbered) {
 		sent.WriteString(numbered[done:u.numberedEnd])
-		sent.WriteString(a.cast(u.name))
+		sent.WriteString(a.cast(u.Name))
 		done = u.numberedEnd
 	}
 	sent.WriteString(numbered[done:])
@@ -55,46 +55,59 @@ func (a Arguments) Position(ctx context.Context, text string, position int) int 
 	}
 	written, sent, begin := 0, 0, 0
 	for _, u := range uses(text, numbered) {
-		between := utf8.RuneCountInString(text[begin:u.begin])
+		between := utf8.RuneCountInString(text[begin:u.Begin])
 		if position <= sent+between {
 			break
 		}
 		written, sent = written+between, sent+between
-		length := u.numberedEnd - u.numberedBegin + len(a.cast(u.name))
+		length := u.numberedEnd - u.numberedBegin + len(a.cast(u.Name))
 		if position <= sent+length {
 			return written + 1
 		}
-		written, sent, begin = written+u.end-u.begin, sent+length, u.end
+		written, sent, begin = written+u.End-u.Begin, sent+length, u.End
 	}
 	return written + position - sent
 }
 
-// use is a place of a text that has an argument, and the same place where that is a
-// number. In bytes.
-type use struct {
-	name                       string
-	begin, end                 int
+// ArgumentUse is a place of a text that has an argument.
+type ArgumentUse struct {
+	// Name is the argument's, without its @.
+	Name string
+	// Begin and End are where it stands in the text, in bytes, from its @ on.
+	Begin, End int
+
+	// Where it stands in the text with numbers.
 	numberedBegin, numberedEnd int
+}
+
+// ArgumentUses lists where a text has arguments, in order. Which @ are some, and not within
+// quotes or a comment, pgx says.
+func ArgumentUses(text string) ([]ArgumentUse, error) {
+	numbered, _, err := pgx.NamedArgs{}.RewriteQuery(nil, nil, text, nil) //nolint:staticcheck // it uses neither
+	if err != nil {
+		return nil, err
+	}
+	return uses(text, numbered), nil
 }
 
 // uses goes through both texts side by side, which differ only where one has @name and
 // the other $1.
-func uses(text, numbered string) []use {
-	var list []use
+func uses(text, numbered string) []ArgumentUse {
+	var list []ArgumentUse
 	i, k := 0, 0
 	for i < len(text) && k < len(numbered) {
 		if text[i] != '@' || numbered[k] != '$' {
 			i, k = i+1, k+1
 			continue
 		}
-		u := use{begin: i, numberedBegin: k}
+		u := ArgumentUse{Begin: i, numberedBegin: k}
 		for i++; i < len(text) && isName(text[i]); i++ {
 			continue
 		}
 		for k++; k < len(numbered) && numbered[k] >= '0' && numbered[k] <= '9'; k++ {
 			continue
 		}
-		u.name, u.end, u.numberedEnd = text[u.begin+1:i], i, k
+		u.Name, u.End, u.numberedEnd = text[u.Begin+1:i], i, k
 		list = append(list, u)
 	}
 	return list

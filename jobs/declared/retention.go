@@ -112,28 +112,16 @@ func checkRetention(config RetentionConfig) error {
 func checkArguments(config RetentionConfig) error {
 	var errs []error
 	var used []string
-	known := []string{argNow}
-	for _, p := range config.Definition.Parameters {
-		known = append(known, p.Name)
-	}
 	for _, part := range []struct{ field, text string }{{"retention.condition", config.Condition}, {"retention.set", config.Set}} {
 		if part.text == "" {
 			continue
 		}
-		s, err := newStatement(part.field, part.text, config.Definition)
-		if s == nil {
-			errs = append(errs, err)
-			continue
+		s, err := newStatement(part.field, part.text, config.Definition, argNow)
+		if s != nil {
+			used = append(used, s.names...)
 		}
-		// It takes more names for known.
-		used = append(used, s.names...)
-		for _, place := range s.places {
-			if !slices.Contains(known, place.name) {
-				errs = append(errs, &jobs.FieldError{
-					Field: part.field, Position: utf8.RuneCountInString(part.text[:place.at]) + 1,
-					Err: fmt.Errorf("@%s is not known; declare it in parameters, or use one of @%s; if it is an operator, put a space behind its @", place.name, strings.Join(known, ", @")),
-				})
-			}
+		if err != nil {
+			errs = append(errs, err)
 		}
 	}
 	for _, p := range config.Definition.Parameters {

@@ -65,7 +65,7 @@ func SQL(config SQLConfig) (jobs.Job, error) {
 			continue
 		}
 		seen[name] = true
-		s, err := newStatement(field, given.Text, config.Definition)
+		s, err := newStatement(field, given.Text, config.Definition, ownArguments()...)
 		if err != nil {
 			errs = append(errs, err)
 			continue

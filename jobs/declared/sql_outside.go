@@ -41,7 +41,7 @@ const outsideField = "sql_outside_transaction"
 // replicas believe: the session holds a lock in the job's name. HTTP and Exec have no
 // such lock: a replica that was cut off may still be at it while another begins.
 func SQLOutsideTransaction(config SQLOutsideConfig) (jobs.Job, error) {
-	s, err := newStatement(outsideField, config.Statement, config.Definition)
+	s, err := newStatement(outsideField, config.Statement, config.Definition, ownArguments()...)
 	if err != nil {
 		return nil, err
 	}

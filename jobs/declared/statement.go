@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/sql"
 )
 
 // The names that every statement may use beside the job's parameters.
@@ -21,6 +22,9 @@ const (
 	argTick  = "tick"   // the time that the run is for, timestamptz
 	argRunID = "run_id" // the key of the run in the ledger, bigint
 )
+
+// ownArguments lists them.
+func ownArguments() []string { return []string{argNow, argTick, argRunID} }
 
 // statement is one SQL statement with named arguments.
 type statement struct {
@@ -33,22 +37,17 @@ type statement struct {
 	text, bound string
 	names       []string
 	// places are where each argument stands in text, at its @.
-	places []argument
+	places []sql.ArgumentUse
 	// origins has for each byte of bound the one of text that it comes from.
 	origins []int
 	// head is the text without comments in front, in capitals and with single spaces.
 	head string
 }
 
-// argument is a place in a statement at which an argument stands.
-type argument struct {
-	name string
-	at   int
-}
-
-// newStatement reads a statement, whose arguments the definition declares. It asks no
-// server: whether it is SQL is not known then.
-func newStatement(field, text string, definition jobs.Definition) (*statement, error) {
+// newStatement reads a statement, whose arguments are the definition's parameters and those
+// of its own that it has beside them. It asks no server: whether it is SQL is not known
+// then. Where only arguments are unknown, there is a statement beside the error.
+func newStatement(field, text string, definition jobs.Definition, own ...string) (*statement, error) {
 	refuse := func(format string, args ...any) error {
 		return &jobs.FieldError{Field: field, Err: fmt.Errorf(format, args...)}
 	}
@@ -65,51 +64,38 @@ func newStatement(field, text string, definition jobs.Definition) (*statement, e
 	if err := s.bind(definition); err != nil {
 		return nil, refuse("cannot be read: %w", err)
 	}
-	return s, s.checkNames(definition)
+	return s, s.checkNames(definition, own)
 }
 
-// bind makes the text that the server gets. Which @ are arguments, and not within
-// quotes or a comment, pgx says: its text differs only where one has @name and the other
-// $1. What has one type in any case is given it, where the server would guess: it takes
-// the first of two unknowns for what the second is.
-func (s *statement) bind(definition jobs.Definition) error {
-	rewritten, _, err := pgx.NamedArgs{}.RewriteQuery(nil, nil, s.text, nil) //nolint:staticcheck // it uses neither
-	if err != nil {
+// bind makes the text that the server gets. What has one type in any case is given it, where
+// the server would guess: it takes the first of two unknowns for what the second is.
+func (s *statement) bind(definition jobs.Definition) (err error) {
+	if s.places, err = sql.ArgumentUses(s.text); err != nil {
 		return err
 	}
 	var bound strings.Builder
-	write := func(text string, from int) {
-		bound.WriteString(text)
-		for range len(text) {
-			s.origins = append(s.origins, from)
+	done := 0
+	for _, place := range s.places {
+		s.copy(&bound, done, place.Begin)
+		done = place.End
+		if !slices.Contains(s.names, place.Name) {
+			s.names = append(s.names, place.Name)
 		}
+		number := fmt.Sprintf("$%d%s", slices.Index(s.names, place.Name)+1, castOf(place.Name, definition))
+		bound.WriteString(number)
+		s.origins = append(s.origins, slices.Repeat([]int{place.Begin}, len(number))...)
 	}
-	for i, j := 0, 0; i < len(s.text) && j < len(rewritten); {
-		if s.text[i] != '@' || rewritten[j] != '$' {
-			write(s.text[i:i+1], i)
-			i, j = i+1, j+1
-			continue
-		}
-		at := i
-		for i++; i < len(s.text) && isName(s.text[i]); i++ {
-			continue
-		}
-		for j++; j < len(rewritten) && rewritten[j] >= '0' && rewritten[j] <= '9'; j++ {
-			continue
-		}
-		name := s.text[at+1 : i]
-		if !slices.Contains(s.names, name) {
-			s.names = append(s.names, name)
-		}
-		s.places = append(s.places, argument{name: name, at: at})
-		write(fmt.Sprintf("$%d%s", slices.Index(s.names, name)+1, castOf(name, definition)), at)
-	}
+	s.copy(&bound, done, len(s.text))
 	s.bound = bound.String()
 	return nil
 }
 
-func isName(c byte) bool {
-	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+// copy takes a part of the text over as it is.
+func (s *statement) copy(bound *strings.Builder, from, to int) {
+	bound.WriteString(s.text[from:to])
+	for i := from; i < to; i++ {
+		s.origins = append(s.origins, i)
+	}
 }
 
 // castOf is the type that an argument has in every statement. A number or a string is
@@ -159,18 +145,18 @@ func (s *statement) position(bound int) int {
 	return utf8.RuneCountInString(s.text) + 1
 }
 
-// checkNames refuses arguments that the job does not declare.
-func (s *statement) checkNames(definition jobs.Definition) error {
-	known := []string{argNow, argTick, argRunID}
+// checkNames refuses arguments that are neither declared nor the statement's own.
+func (s *statement) checkNames(definition jobs.Definition, own []string) error {
+	known := slices.Clone(own)
 	for _, p := range definition.Parameters {
 		known = append(known, p.Name)
 	}
 	var errs []error
 	for _, place := range s.places {
-		if !slices.Contains(known, place.name) {
+		if !slices.Contains(known, place.Name) {
 			errs = append(errs, &jobs.FieldError{
-				Field: s.field, Position: utf8.RuneCountInString(s.text[:place.at]) + 1,
-				Err: fmt.Errorf("@%s is not known; declare it in parameters, or use one of @%s; if it is an operator, put a space behind its @", place.name, strings.Join(known, ", @")),
+				Field: s.field, Position: utf8.RuneCountInString(s.text[:place.Begin]) + 1,
+				Err: fmt.Errorf("@%s is not known; declare it in parameters, or use one of @%s; if it is an operator, put a space behind its @", place.Name, strings.Join(known, ", @")),
 			})
 		}
 	}
@@ -207,7 +193,7 @@ func checkParameters(definition jobs.Definition, statements ...*statement) error
 			errs = append(errs, &jobs.FieldError{Field: "parameters." + p.Name, Err: errors.New(text)})
 		}
 		switch {
-		case p.Name == argNow || p.Name == argTick || p.Name == argRunID:
+		case slices.Contains(ownArguments(), p.Name):
 			refuse("every statement has @" + p.Name + " already, the run's own; choose another name")
 		case !slices.ContainsFunc(statements, func(s *statement) bool { return slices.Contains(s.names, p.Name) }):
 			refuse("no statement uses @" + p.Name + "; use it, or leave the parameter out")
