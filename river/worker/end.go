@@ -22,7 +22,8 @@ import (
 
 // unreported ends an attempt without a report by River's executor, whose
 // statement asks for neither attempt nor replica and so could fail or complete a
-// successor's attempt. The executor takes an error of this shape for the result
+// successor's attempt: one that has begun since, or, after a failover that lost this
+// attempt's end, the same run. The executor takes an error of this shape for the result
 // of several jobs and reports each one; here there are none.
 // (internal/jobexecutor, withJobsAndErrorsByID, River 0.51; a test holds it.)
 type unreported struct{ reason string }

@@ -45,8 +45,7 @@ func (w *jobWorker) Timeout(job *river.Job[jobs.Args]) time.Duration {
 	return jobs.TimeoutDefault
 }
 
-// Work works one attempt and records its end. River is left nothing to report,
-// except that a completed row is completed.
+// Work works one attempt and records its end. River is left nothing to report.
 func (w *jobWorker) Work(ctx context.Context, job *river.Job[jobs.Args]) error {
 	a := &attempt{
 		jobWorker: w,
@@ -106,7 +105,7 @@ func (a *attempt) run(ctx context.Context) (returned <-chan outcome, err error) 
 	ended, returned := a.attended(runCtx)
 	if ended.err == nil {
 		a.outcome = metrics.StatusSuccess
-		return nil, nil
+		return nil, unreported{"completed"}
 	}
 	failure = ended.err
 	return returned, a.end(ctx, presence, ended.err, ended.trace)
