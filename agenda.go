@@ -12,12 +12,12 @@ import (
 // AgendaEntry is something that is going to run.
 type AgendaEntry struct {
 	// RunAt is when, by the database's clock; nil for what waits in line.
-	RunAt   *time.Time `json:"run_at"`
-	JobName string     `json:"job_name"`
-	Trigger string     `json:"trigger"`
-	// Status is planned for a tick, and otherwise the run's in the ledger: scheduled,
+	RunAt   *time.Time   `json:"run_at"`
+	JobName string       `json:"job_name"`
+	Trigger jobs.Trigger `json:"trigger"`
+	// Status is StatusPlanned for a tick, and otherwise the run's in the ledger: scheduled,
 	// requested, waiting, pending or retrying.
-	Status string `json:"status"`
+	Status jobs.Status `json:"status"`
 	// Count is the number of ticks that the entry stands for, from RunAt to Last; 1
 	// for all but the jobs that have many.
 	Count int64     `json:"count"`
@@ -30,6 +30,10 @@ type AgendaEntry struct {
 	RunID       *int64  `json:"run_id"`
 	RequestedBy *string `json:"requested_by"`
 }
+
+// StatusPlanned is the status of an [AgendaEntry] that is a tick to come. No run of the
+// ledger has it.
+const StatusPlanned jobs.Status = "planned"
 
 // agendaTicksMax is how many ticks of a job are listed one by one: those of an
 // hourly job in a day.
@@ -58,7 +62,7 @@ func (c *Client) Agenda(ctx context.Context, within time.Duration) ([]AgendaEntr
 	for _, job := range planned {
 		tick := func(at, last time.Time, count int64) AgendaEntry {
 			return AgendaEntry{
-				RunAt: &at, JobName: job.JobName, Trigger: string(jobs.TriggerSchedule), Status: "planned", Count: count, Last: last, Tick: at,
+				RunAt: &at, JobName: job.JobName, Trigger: jobs.TriggerSchedule, Status: StatusPlanned, Count: count, Last: last, Tick: at,
 			}
 		}
 		schedule, err := jobs.ParseSchedule(job.JobName, job.Schedule, job.Timezone)

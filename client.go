@@ -22,8 +22,7 @@ import (
 type (
 	// Job is a job as the view jobs shows it; its fields are those of [sql.JobRow].
 	Job = sql.JobRow
-	// Run is a run as the view runs shows it; its fields are those of [sql.RunRow]. Status and
-	// Trigger are texts: jobs.Status(run.Status).Ended().
+	// Run is a run as the view runs shows it; its fields are those of [sql.RunRow].
 	Run = sql.RunRow
 	// LogLine is a line of a run's log as the view run_logs shows it; see [sql.LogLineRow].
 	LogLine = sql.LogLineRow
@@ -358,11 +357,11 @@ func (c *Client) Wait(ctx context.Context, id int64, seen func(Run)) (Run, error
 		if err != nil {
 			return Run{}, err
 		}
-		if state := run.Status + string(run.Progress) + string(run.Targets); seen != nil && state != last {
+		if state := string(run.Status) + string(run.Progress) + string(run.Targets); seen != nil && state != last {
 			last = state
 			seen(run)
 		}
-		if jobs.Status(run.Status).Ended() {
+		if run.Status.Ended() {
 			return run, nil
 		}
 		select {

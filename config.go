@@ -175,9 +175,9 @@ type JobConfig struct {
 	// Parameters are set over the job's defaults.
 	Parameters map[string]any
 	// Overlap names what happens to a run whose predecessor has not ended.
-	Overlap string
+	Overlap jobs.Overlap
 	// CatchUp names what happens to ticks that were missed.
-	CatchUp string
+	CatchUp jobs.CatchUp
 	// CatchUpLimit is how many missed ticks are made up for at most.
 	CatchUpLimit int
 	// CatchUpMaxAge is the age beyond which a missed tick is not made up for.
@@ -374,8 +374,8 @@ func (c Config) declare(definition jobs.Definition, job JobConfig) periodic.Decl
 		Schedule:      cmp.Or(job.Schedule, definition.Schedule),
 		TimeZone:      cmp.Or(job.TimeZone, definition.TimeZone, c.TimeZone),
 		Enabled:       orElse(job.Enabled, !definition.DisabledByDefault),
-		Overlap:       cmp.Or(jobs.Overlap(job.Overlap), definition.Overlap, jobs.OverlapSkip),
-		CatchUp:       cmp.Or(jobs.CatchUp(job.CatchUp), definition.CatchUp, jobs.CatchUpLatest),
+		Overlap:       cmp.Or(job.Overlap, definition.Overlap, jobs.OverlapSkip),
+		CatchUp:       cmp.Or(job.CatchUp, definition.CatchUp, jobs.CatchUpLatest),
 		CatchUpLimit:  cmp.Or(job.CatchUpLimit, definition.CatchUpLimit, jobs.CatchUpLimitDefault),
 		CatchUpMaxAge: cmp.Or(job.CatchUpMaxAge, definition.CatchUpMaxAge),
 		Timeout:       cmp.Or(job.Timeout, definition.Timeout, jobs.TimeoutDefault),

@@ -227,11 +227,11 @@ func ExampleClient_Agenda() {
 		panic(err)
 	}
 	for _, entry := range agenda {
-		fmt.Println(entry.JobName, entry.RunAt.UTC().Format(time.TimeOnly), entry.Status)
+		fmt.Println(entry.JobName, entry.RunAt.UTC().Format(time.TimeOnly), entry.Status == scheduler.StatusPlanned)
 	}
 	// Unordered output:
-	// expire_invitations 04:00:00 planned
-	// old_invitations 05:00:00 planned
+	// expire_invitations 04:00:00 true
+	// old_invitations 05:00:00 true
 }
 
 // What the overview page shows: the newest runs of each job, the rows that they have

@@ -152,8 +152,8 @@ func (j JobConfig) validate(registry *jobs.Registry) []error {
 		_, err := jobs.Resolve(definition, map[string]any{name: j.Parameters[name]})
 		refuse("parameters."+name, err)
 	}
-	refuse("overlap", jobs.Overlap(j.Overlap).Check())
-	refuse("catch_up", jobs.CatchUp(j.CatchUp).Check())
+	refuse("overlap", j.Overlap.Check())
+	refuse("catch_up", j.CatchUp.Check())
 	refuse("catch_up_limit", jobs.CheckCatchUpLimit(j.CatchUpLimit))
 	if j.CatchUpMaxAge < 0 {
 		refuse("catch_up_max_age", fmt.Errorf("is %v, must be positive", j.CatchUpMaxAge))

@@ -84,7 +84,7 @@ func TestPagesBelowAPrefix(t *testing.T) {
 	s, _ := embed(t, scheduler.Config{Pool: shopPool(t, db, nil), Metrics: registry})
 	client := ready(t, s)
 	run := runAndWait(t, client, "hopeless")
-	require.Equal(t, "failed", run.Status)
+	require.Equal(t, jobs.StatusFailed, run.Status)
 	office := openOffice(t, s, registry)
 
 	seen, todo := map[string]bool{}, []string{officePrefix + "/"}

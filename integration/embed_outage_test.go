@@ -89,10 +89,10 @@ func TestTheApplicationsPoolLosesAnAnswer(t *testing.T) {
 	})
 	s, _ := embed(t, scheduler.Config{Pool: pool, ReplicaID: "till", Jobs: []scheduler.JobConfig{{Name: "each_second", Enabled: new(false)}}})
 	client := ready(t, s)
-	require.Equal(t, "success", runAndWait(t, client, "yearly_hit").Status)
+	require.Equal(t, jobs.StatusSuccess, runAndWait(t, client, "yearly_hit").Status)
 	armed.Store(true)
 	run := runAndWait(t, client, "yearly_hit")
-	require.Equal(t, "success", run.Status)
+	require.Equal(t, jobs.StatusSuccess, run.Status)
 	require.False(t, armed.Load(), "an answer was lost")
 }
 
@@ -139,6 +139,6 @@ func TestTheApplicationsPoolBehindAPooler(t *testing.T) {
 	s, _ = embed(t, scheduler.Config{Pool: pool, LeaderDatabaseURL: db.URL})
 	client := ready(t, s)
 	for _, name := range []string{"yearly_hit", "sweep", "fails_once"} {
-		require.Equal(t, "success", runAndWait(t, client, name).Status, name)
+		require.Equal(t, jobs.StatusSuccess, runAndWait(t, client, name).Status, name)
 	}
 }

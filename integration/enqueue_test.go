@@ -63,7 +63,7 @@ func TestRunNowTx(t *testing.T) {
 	for _, id := range sold {
 		run, err := client.Wait(t.Context(), id, nil)
 		require.NoError(t, err)
-		require.Equal(t, "success", run.Status)
+		require.Equal(t, jobs.StatusSuccess, run.Status)
 		times, ok := worked.Load(id)
 		require.True(t, ok)
 		require.EqualValues(t, 1, times.(*atomic.Int64).Load())
@@ -103,12 +103,12 @@ func TestRunNowTxLeavesTheTransactionAlone(t *testing.T) {
 	require.NoError(t, err)
 	run, err := client.Wait(ctx, id, nil)
 	require.NoError(t, err)
-	require.Equal(t, "success", run.Status)
+	require.Equal(t, jobs.StatusSuccess, run.Status)
 	require.True(t, run.DryRun)
 	require.Equal(t, "till 3", scalar[string](t, db, "SELECT requested_application FROM scheduler.job_runs WHERE id = $1", id))
 	run, err = client.Run(ctx, later)
 	require.NoError(t, err)
-	require.Equal(t, "scheduled", run.Status)
+	require.Equal(t, jobs.StatusScheduled, run.Status)
 }
 
 // A transaction that has asked for a run and stays open holds nobody up.
@@ -123,7 +123,7 @@ func TestRunNowTxThatStaysOpen(t *testing.T) {
 		if id, err = s.RunNowTx(t.Context(), tx, "yearly_hit", nil, nil); err != nil {
 			return err
 		}
-		require.Equal(t, "success", runAndWait(t, client, "yearly_hit").Status)
+		require.Equal(t, jobs.StatusSuccess, runAndWait(t, client, "yearly_hit").Status)
 		require.NoError(t, client.Pause(t.Context(), "panics", "for now", false))
 		return nil
 	})
@@ -132,7 +132,7 @@ func TestRunNowTxThatStaysOpen(t *testing.T) {
 	began := time.Now()
 	run, err := client.Wait(t.Context(), id, nil)
 	require.NoError(t, err)
-	require.Equal(t, "success", run.Status)
+	require.Equal(t, jobs.StatusSuccess, run.Status)
 	require.Less(t, time.Since(began), 2*time.Second)
 }
 
@@ -159,7 +159,7 @@ func TestSubscribe(t *testing.T) {
 	}
 	for run, err := range all {
 		require.NoError(t, err)
-		require.True(t, jobs.Status(run.Status).Ended())
+		require.True(t, run.Status.Ended())
 		if heard = append(heard, run.ID); len(heard) == len(asked) {
 			break
 		}
@@ -168,7 +168,7 @@ func TestSubscribe(t *testing.T) {
 	require.Equal(t, asked, heard, "all of them, and not %d, which had ended before", before.ID)
 	for run, err := range some {
 		require.NoError(t, err)
-		require.Equal(t, "hopeless failed", run.JobName+" "+run.Status)
+		require.Equal(t, "hopeless failed", run.JobName+" "+string(run.Status))
 		break
 	}
 	// It goes on where it was, through an outage, and ends with its context.

@@ -14,7 +14,7 @@ func overlap(t *testing.T, policy jobs.Overlap, names ...string) *testdb.DB {
 	t.Helper()
 	var config scheduler.Config
 	for _, name := range names {
-		config.Jobs = append(config.Jobs, scheduler.JobConfig{Name: name, Overlap: string(policy)})
+		config.Jobs = append(config.Jobs, scheduler.JobConfig{Name: name, Overlap: policy})
 	}
 	return started(t, config)
 }

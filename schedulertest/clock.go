@@ -123,7 +123,7 @@ func (c *Clock) decide() []Decision {
 	}
 	d := c.definition
 	job := sql.DueJob{
-		JobName: d.Name, Overlap: string(cmp.Or(d.Overlap, jobs.OverlapSkip)), CatchUp: string(cmp.Or(d.CatchUp, jobs.CatchUpLatest)),
+		JobName: d.Name, Overlap: cmp.Or(d.Overlap, jobs.OverlapSkip), CatchUp: cmp.Or(d.CatchUp, jobs.CatchUpLatest),
 		CatchUpLimit: cmp.Or(d.CatchUpLimit, jobs.CatchUpLimitDefault), NextRun: &c.next, Now: c.now,
 		Unfinished: c.busyUntil.After(c.now), Queued: c.line > 0 && c.isQueued,
 	}
@@ -133,7 +133,7 @@ func (c *Clock) decide() []Decision {
 	rows := periodic.Decide(job, c.schedule, c.beganAt)
 	decided := make([]Decision, 0, len(rows))
 	for _, row := range rows {
-		decision := Decision{Tick: row.Tick, At: c.now, Status: jobs.Status(row.Status), Reason: row.Reason, Missed: row.MissedCount}
+		decision := Decision{Tick: row.Tick, At: c.now, Status: row.Status, Reason: row.Reason, Missed: row.MissedCount}
 		if row.LastMissedTick != nil {
 			decision.LastMissed = *row.LastMissedTick
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // DoctorSession is what a session says of itself.
@@ -91,7 +93,7 @@ type DoctorFailing struct {
 type DoctorRun struct {
 	ID        int64
 	JobName   string
-	Status    string
+	Status    jobs.Status
 	ReplicaID string
 	Attempt   int
 	// Ran is nil if it has not begun, Timeout if nobody declares the job.

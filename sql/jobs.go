@@ -7,18 +7,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // Declaration is what a deployment declares about a job.
 type Declaration struct {
-	JobName      string `json:"job_name"`
-	Description  string `json:"description"`
-	Schedule     string `json:"schedule"`
-	TimeZone     string `json:"timezone"`
-	Enabled      bool   `json:"enabled"`
-	Overlap      string `json:"overlap"`
-	CatchUp      string `json:"catch_up"`
-	CatchUpLimit int    `json:"catch_up_limit"`
+	JobName      string       `json:"job_name"`
+	Description  string       `json:"description"`
+	Schedule     string       `json:"schedule"`
+	TimeZone     string       `json:"timezone"`
+	Enabled      bool         `json:"enabled"`
+	Overlap      jobs.Overlap `json:"overlap"`
+	CatchUp      jobs.CatchUp `json:"catch_up"`
+	CatchUpLimit int          `json:"catch_up_limit"`
 	// CatchUpMaxAge is nil for ticks of any age.
 	CatchUpMaxAge *time.Duration `json:"catch_up_max_age"`
 	Timeout       time.Duration  `json:"timeout"`
@@ -238,8 +240,8 @@ type DueJob struct {
 	// Schedule and Timezone are those in force.
 	Schedule     string
 	Timezone     string
-	Overlap      string
-	CatchUp      string
+	Overlap      jobs.Overlap
+	CatchUp      jobs.CatchUp
 	CatchUpLimit int
 	// CatchUpMaxAge is nil for ticks of any age.
 	CatchUpMaxAge *time.Duration

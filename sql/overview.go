@@ -5,14 +5,16 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // HistoryRow is the newest runs of a job, oldest first: the same place of each list is
 // the same run.
 type HistoryRow struct {
-	JobName  string   `json:"job_name"`
-	IDs      []int64  `json:"ids"      db:"ids"`
-	Statuses []string `json:"statuses"`
+	JobName  string        `json:"job_name"`
+	IDs      []int64       `json:"ids"      db:"ids"`
+	Statuses []jobs.Status `json:"statuses"`
 	// Durations are in seconds; 0 for a run that has not begun.
 	Durations []float64 `json:"durations"`
 	// RowCounts are rows changed; 0 for dry runs.
@@ -41,7 +43,7 @@ func (s *Statements) RowsByDay(ctx context.Context, db Querier, jobName string, 
 type IncidentRow struct {
 	JobName string `json:"job_name"`
 	// Status is skipped, missed, failed, blocked or cancelled.
-	Status string `json:"status"`
+	Status jobs.Status `json:"status"`
 	// Reason says why in words; it may be empty.
 	Reason string `json:"reason"`
 	Runs   int64  `json:"runs"`

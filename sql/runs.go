@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // TickDecision is what the leader decided about a tick, or a row of ticks.
 type TickDecision struct {
 	JobName    string
 	Tick       time.Time
-	Status     string
+	Status     jobs.Status
 	Reason     string
 	Parameters []byte
 	DryRun     bool
@@ -29,14 +31,14 @@ type DecidedTick struct {
 	ID      int64
 	JobName string
 	Tick    time.Time
-	Status  string
+	Status  jobs.Status
 }
 
 // InsertTicks writes decisions to the ledger. A tick that is there already is
 // left out of what it returns.
 func (s *Statements) InsertTicks(ctx context.Context, tx pgx.Tx, epoch int64, decisions []TickDecision) ([]DecidedTick, error) {
 	n := len(decisions)
-	names, statuses, reasons := make([]string, n), make([]string, n), make([]string, n)
+	names, statuses, reasons := make([]string, n), make([]jobs.Status, n), make([]string, n)
 	ticks, lastMissed := make([]time.Time, n), make([]*time.Time, n)
 	parameters, dryRuns, missed := make([]json.RawMessage, n), make([]bool, n), make([]int64, n)
 	for i, d := range decisions {
@@ -77,7 +79,7 @@ type RequestedRun struct {
 	ID         int64
 	JobName    string
 	Tick       time.Time
-	Trigger    string
+	Trigger    jobs.Trigger
 	Reason     string
 	Parameters []byte
 	DryRun     bool

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/systempromptio/scheduler/jobs"
 )
 
 // LogLineRow is a row of the view run_logs.
@@ -32,28 +34,28 @@ func (s *Statements) ListLog(ctx context.Context, db Querier, runID int64) ([]Lo
 type JobRow struct {
 	JobName string `json:"job_name"`
 	// State is active, paused, disabled or unregistered.
-	State        string     `json:"state"`
-	Schedule     string     `json:"schedule"`
-	Timezone     string     `json:"timezone"`
-	NextRun      *time.Time `json:"next_run"`
-	LastRun      *time.Time `json:"last_run"`
-	LastStatus   *string    `json:"last_status"`
-	LastDuration *float64   `json:"last_duration"`
-	LastRows     *int64     `json:"last_rows"`
-	LastError    *string    `json:"last_error"`
-	RunCount     int64      `json:"run_count"`
-	DryRun       bool       `json:"dry_run"`
-	PausedAt     *time.Time `json:"paused_at"`
-	PausedBy     *string    `json:"paused_by"`
-	PausedReason *string    `json:"paused_reason"`
+	State        string       `json:"state"`
+	Schedule     string       `json:"schedule"`
+	Timezone     string       `json:"timezone"`
+	NextRun      *time.Time   `json:"next_run"`
+	LastRun      *time.Time   `json:"last_run"`
+	LastStatus   *jobs.Status `json:"last_status"`
+	LastDuration *float64     `json:"last_duration"`
+	LastRows     *int64       `json:"last_rows"`
+	LastError    *string      `json:"last_error"`
+	RunCount     int64        `json:"run_count"`
+	DryRun       bool         `json:"dry_run"`
+	PausedAt     *time.Time   `json:"paused_at"`
+	PausedBy     *string      `json:"paused_by"`
+	PausedReason *string      `json:"paused_reason"`
 	// Problem says what somebody has to look at; ScheduleProblem is set if it is that
 	// the schedule set last is not in force.
 	Problem         *string         `json:"problem"`
 	ScheduleProblem *string         `json:"-"`
 	Description     string          `json:"description"`
 	Parameters      json.RawMessage `json:"parameters"`
-	Overlap         string          `json:"overlap"`
-	CatchUp         string          `json:"catch_up"`
+	Overlap         jobs.Overlap    `json:"overlap"`
+	CatchUp         jobs.CatchUp    `json:"catch_up"`
 	CatchUpLimit    int             `json:"catch_up_limit"`
 	CatchUpMaxAge   *float64        `json:"catch_up_max_age"`
 	Timeout         float64         `json:"timeout"`
@@ -102,8 +104,8 @@ type RunRow struct {
 	ID             int64           `json:"id"`
 	JobName        string          `json:"job_name"`
 	Tick           time.Time       `json:"tick"`
-	Trigger        string          `json:"trigger"`
-	Status         string          `json:"status"`
+	Trigger        jobs.Trigger    `json:"trigger"`
+	Status         jobs.Status     `json:"status"`
 	Reason         *string         `json:"reason"`
 	Attempt        int             `json:"attempt"`
 	ReplicaID      *string         `json:"replica_id"`
@@ -154,7 +156,7 @@ type ReplicaRow struct {
 type RunFilter struct {
 	// JobName and Status select; empty means all.
 	JobName string
-	Status  string
+	Status  jobs.Status
 	// BackfillID selects the runs of a backfill; 0 means all.
 	BackfillID int64
 	// Before selects the runs with a lower id; 0 means all.
@@ -354,8 +356,8 @@ type AgendaRun struct {
 	// RunAt is nil for a run in line.
 	RunAt       *time.Time
 	JobName     string
-	Status      string
-	Trigger     string
+	Status      jobs.Status
+	Trigger     jobs.Trigger
 	Tick        time.Time
 	RunID       int64
 	RequestedBy *string

@@ -104,7 +104,7 @@ func TestIngestion_sources(t *testing.T) {
 	}}, Ingestion())
 
 	run := w.run(t, IngestionName, nil, false)
-	require.Equal(t, "failed", run.Status)
+	require.Equal(t, jobs.StatusFailed, run.Status)
 	require.Contains(t, *run.Error, `source "gone": the folder `+keeps+`/no such folder cannot be read: no such file or directory`)
 	require.Contains(t, *run.Error, `source "file"`)
 	require.Equal(t, 1, run.Attempt, "another attempt would find the same")
@@ -123,7 +123,7 @@ func TestIngestion_sources(t *testing.T) {
 
 	for name, want := range map[string]string{"none": `there is no source "none"; there are: gone, keeps`, "off": `the source "off" is disabled`} {
 		run := w.run(t, IngestionName, map[string]any{"sources": []string{name}}, false)
-		require.Equal(t, "failed", run.Status)
+		require.Equal(t, jobs.StatusFailed, run.Status)
 		require.Contains(t, *run.Error, want)
 	}
 }
@@ -149,13 +149,13 @@ func TestIngestion_otherInstalls(t *testing.T) {
 	_, err = w.pool.Exec(t.Context(), "ALTER TABLE markdown_content DROP CONSTRAINT markdown_content_slug_key, DROP CONSTRAINT markdown_content_title_check")
 	require.NoError(t, err)
 	run := w.run(t, IngestionName, nil, false)
-	require.Equal(t, "failed", run.Status)
+	require.Equal(t, jobs.StatusFailed, run.Status)
 	require.Contains(t, *run.Error, "(SQLSTATE 42P10); slug must be unique, by itself or with locale")
 
 	_, err = w.pool.Exec(t.Context(), "DROP TABLE markdown_content")
 	require.NoError(t, err)
 	run = w.run(t, IngestionName, nil, false)
-	require.Equal(t, "failed", run.Status)
+	require.Equal(t, jobs.StatusFailed, run.Status)
 	require.Equal(t, 1, run.Attempt)
 	require.Contains(t, *run.Error, `relation "markdown_content" does not exist (SQLSTATE 42P01); the table is the application's: migrate it`)
 }
@@ -186,7 +186,7 @@ func TestIngestion_locales(t *testing.T) {
 	_, err = w.pool.Exec(t.Context(), "DROP INDEX markdown_content_slug_locale_idx; DELETE FROM markdown_content")
 	require.NoError(t, err)
 	run := w.run(t, IngestionName, nil, false)
-	require.Equal(t, "failed", run.Status)
+	require.Equal(t, jobs.StatusFailed, run.Status)
 	require.Equal(t, 1, run.Attempt)
 	require.Contains(t, *run.Error, "(SQLSTATE 42P10); slug must be unique, by itself or with locale")
 }

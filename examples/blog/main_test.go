@@ -119,7 +119,7 @@ func targetsOf(t *testing.T, run scheduler.Run) jobs.Targets {
 // succeeds expects that a run succeeded, and returns its targets.
 func succeeds(t *testing.T, run scheduler.Run, rows int64) jobs.Targets {
 	t.Helper()
-	require.Equal(t, "success", run.Status, "%v", run.Error)
+	require.Equal(t, jobs.StatusSuccess, run.Status, "%v", run.Error)
 	require.NotNil(t, run.RowsAffected)
 	require.Equal(t, rows, *run.RowsAffected)
 	return targetsOf(t, run)

@@ -242,7 +242,7 @@ func TestOptimization_refusals(t *testing.T) {
 	t.Parallel()
 	w := start(t, Config{Images: Images{Folder: filepath.Join(t.TempDir(), "gone"), Address: "/images/"}}, Optimization())
 	run := w.run(t, OptimizationName, nil, false)
-	require.Equal(t, "failed", run.Status)
+	require.Equal(t, jobs.StatusFailed, run.Status)
 	require.Contains(t, *run.Error, "gone cannot be read: no such file or directory")
 	for config, want := range map[*Config]string{{}: "no folder of images is configured", {Images: Images{Folder: "x", Address: "x"}}: "must begin and end with a slash"} {
 		_, err := Optimization().Start(t.Context(), &jobs.Run{App: *config, Logger: discard()})

@@ -208,7 +208,7 @@ func TestNothingOfTheProgramsIsTouched(t *testing.T) { //nolint:paralleltest // 
 	require.Equal(t, id, <-post.letters)
 	for run, err := range ended {
 		require.NoError(t, err)
-		require.Equal(t, "success", run.Status)
+		require.Equal(t, jobs.StatusSuccess, run.Status)
 		break
 	}
 	for _, path := range []string{"/", "/readyz", "/metrics", "/jobs/letter", "/runs", "/api/v1/jobs/letter/history", "/river/", "/river/api/jobs?state=completed"} {

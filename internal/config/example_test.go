@@ -48,8 +48,8 @@ func effectiveOf(t *testing.T, source config.Source) effective {
 		job.Name = d.Name
 		job.Schedule = or(job.Schedule, d.Schedule)
 		job.TimeZone = or(job.TimeZone, d.TimeZone)
-		job.Overlap = or(job.Overlap, or(string(d.Overlap), string(jobs.OverlapSkip)))
-		job.CatchUp = or(job.CatchUp, or(string(d.CatchUp), string(jobs.CatchUpLatest)))
+		job.Overlap = or(job.Overlap, or(d.Overlap, jobs.OverlapSkip))
+		job.CatchUp = or(job.CatchUp, or(d.CatchUp, jobs.CatchUpLatest))
 		job.CatchUpLimit = or(job.CatchUpLimit, or(d.CatchUpLimit, jobs.CatchUpLimitDefault))
 		job.CatchUpMaxAge = or(job.CatchUpMaxAge, d.CatchUpMaxAge)
 		job.Timeout = or(job.Timeout, or(d.Timeout, jobs.TimeoutDefault))

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -323,7 +324,7 @@ func getHistory(ctx context.Context, c *call) (any, error) {
 		Runs scheduler.History   `json:"runs"`
 		Days []scheduler.DayRows `json:"days"`
 	}
-	answer.Runs = scheduler.History{JobName: c.name(), IDs: []int64{}, Statuses: []string{}, Durations: []float64{}, RowCounts: []int64{}}
+	answer.Runs = scheduler.History{JobName: c.name(), IDs: []int64{}, Statuses: []jobs.Status{}, Durations: []float64{}, RowCounts: []int64{}}
 	histories, err := c.client.History(ctx, c.name(), historyCount)
 	if err != nil {
 		return nil, err
@@ -360,7 +361,7 @@ func getRuns(ctx context.Context, c *call) (any, error) {
 // runFilter reads which runs an address names.
 func runFilter(c *call, most int64) (scheduler.RunFilter, error) {
 	query := c.r.URL.Query()
-	filter := scheduler.RunFilter{JobName: query.Get("job"), Status: query.Get("status")}
+	filter := scheduler.RunFilter{JobName: query.Get("job"), Status: jobs.Status(query.Get("status"))}
 	if err := checkStatus(filter.Status); err != nil {
 		return filter, err
 	}
@@ -383,14 +384,9 @@ const (
 	limitMax = 1000
 )
 
-func checkStatus(status string) error {
-	if status == "" {
+func checkStatus(status jobs.Status) error {
+	if status == "" || slices.Contains(jobs.Statuses(), status) {
 		return nil
-	}
-	for _, known := range jobs.Statuses() {
-		if status == string(known) {
-			return nil
-		}
 	}
 	return &badRequestError{fmt.Errorf("status is %q, must be one of: %v", status, jobs.Statuses())}
 }

@@ -21,8 +21,8 @@ const (
 )
 
 // class is how a status looks: ok, bad, warn, busy or idle.
-func class(status string) string {
-	switch jobs.Status(status) {
+func class(status jobs.Status) string {
+	switch status {
 	case jobs.StatusSuccess:
 		return "ok"
 	case jobs.StatusFailed:
@@ -53,7 +53,7 @@ func stripChart(h scheduler.History) template.HTML {
 			paths[kind] = &strings.Builder{}
 		}
 		height := 2 + int((barHeight-6)*logShare(h.Durations[i], longest))
-		if kind == "bad" || status == string(jobs.StatusBlocked) {
+		if kind == "bad" || status == jobs.StatusBlocked {
 			height = barHeight
 		}
 		fmt.Fprintf(paths[kind], "M%d %dv-%d", (offset+i)*(barWidth+barGap)+barWidth/2+1, barHeight, height)
@@ -71,13 +71,13 @@ func stripChart(h scheduler.History) template.HTML {
 
 // historyWords is a strip for those who do not see it.
 func historyWords(h scheduler.History) string {
-	counts := make(map[string]int)
+	counts := make(map[jobs.Status]int)
 	for _, status := range h.Statuses {
 		counts[status]++
 	}
 	parts := make([]string, 0, len(counts))
 	for _, status := range jobs.Statuses() {
-		if c := counts[string(status)]; c > 0 {
+		if c := counts[status]; c > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c, status))
 		}
 	}

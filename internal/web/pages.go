@@ -240,13 +240,10 @@ func (s *Server) runsPage(ctx context.Context, c *call) (string, any, error) {
 		page
 		Filter   scheduler.RunFilter
 		Names    []string
-		Statuses []string
+		Statuses []jobs.Status
 		Runs     []runView
 		Older    string
-	}{page: s.page(ctx, "Runs", "runs", ""), Filter: filter, Runs: runViews(runs)}
-	for _, status := range jobs.Statuses() {
-		data.Statuses = append(data.Statuses, string(status))
-	}
+	}{page: s.page(ctx, "Runs", "runs", ""), Filter: filter, Statuses: jobs.Statuses(), Runs: runViews(runs)}
 	snapshot, err := s.overview.get(ctx)
 	if err != nil {
 		return "", nil, err

@@ -17,7 +17,8 @@ import (
 // runView is a run as the pages show it.
 type runView struct {
 	ID                                    int64
-	JobName, Status, Message, Reason      string
+	Status                                jobs.Status
+	JobName, Message, Reason              string
 	DryRun, Ended                         bool
 	Tick                                  *time.Time
 	Rows, Took, Remark                    string
@@ -84,10 +85,10 @@ func runViews(list []scheduler.Run) []runView {
 func newRunView(run scheduler.Run) runView {
 	v := runView{
 		ID: run.ID, JobName: run.JobName, Status: run.Status, Message: deref(run.Message), Reason: deref(run.Reason), DryRun: run.DryRun,
-		Ended: jobs.Status(run.Status).Ended(), Tick: &run.Tick, Rows: "–", Took: "–", Error: deref(run.Error), Parameters: compact(run.Parameters),
+		Ended: run.Status.Ended(), Tick: &run.Tick, Rows: "–", Took: "–", Error: deref(run.Error), Parameters: compact(run.Parameters),
 		Done: deref(run.ProgressDone), Total: deref(run.ProgressTotal), Targets: targetViews(run.Targets), Story: story(run),
 	}
-	v.Trigger, v.Replica = run.Trigger, cmp.Or(deref(run.ReplicaID), "–")
+	v.Trigger, v.Replica = string(run.Trigger), cmp.Or(deref(run.ReplicaID), "–")
 	if run.RequestedBy != nil {
 		v.Trigger += ", by " + *run.RequestedBy
 	}
@@ -137,7 +138,7 @@ func progressWords(run scheduler.Run) string {
 	if message := deref(run.ProgressMessage); message != "" {
 		parts = append(parts, firstLine(message))
 	}
-	if run.ReplicaID != nil && run.Status == string(jobs.StatusRunning) {
+	if run.ReplicaID != nil && run.Status == jobs.StatusRunning {
 		parts = append(parts, "on "+*run.ReplicaID)
 	}
 	return strings.Join(parts, ", ")
@@ -195,7 +196,7 @@ func story(run scheduler.Run) []storyView {
 	first := map[jobs.Trigger]string{
 		jobs.TriggerSchedule: "was the tick of the schedule", jobs.TriggerManual: "was asked for",
 		jobs.TriggerBootstrap: "was asked for by a fleet that started", jobs.TriggerBackfill: "was the tick that a backfill is for",
-	}[jobs.Trigger(run.Trigger)]
+	}[run.Trigger]
 	if run.RequestedBy != nil {
 		first += " by " + *run.RequestedBy
 	}
@@ -214,7 +215,7 @@ func story(run scheduler.Run) []storyView {
 		list = append(list, storyView{run.StartedAt, text})
 	}
 	if run.FinishedAt != nil {
-		text := "ended: " + run.Status
+		text := "ended: " + string(run.Status)
 		if run.Duration != nil {
 			text += " after " + secondsText(*run.Duration)
 		}

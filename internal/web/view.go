@@ -82,8 +82,8 @@ func newFleetView(s *snapshot) fleetView {
 // attention says why somebody has to look at a job; nothing if nobody has to.
 func attention(job scheduler.Job) string {
 	switch {
-	case deref(job.LastStatus) == string(jobs.StatusFailed), deref(job.LastStatus) == string(jobs.StatusBlocked):
-		return *job.LastStatus
+	case deref(job.LastStatus) == jobs.StatusFailed, deref(job.LastStatus) == jobs.StatusBlocked:
+		return string(*job.LastStatus)
 	case deref(job.Problem) != "":
 		return "problem"
 	}
@@ -120,7 +120,8 @@ type jobView struct {
 	Schedule, Declared, Timezone, Words string
 	Override                            bool
 	LastRun, NextRun, Rollout           *time.Time
-	LastStatus, LastFacts, LastError    string
+	LastStatus                          jobs.Status
+	LastFacts, LastError                string
 	Problem, Paused, Policy             string
 	// JobPaused: the job is, whatever holds for the whole scheduler.
 	JobPaused   bool
@@ -173,7 +174,7 @@ func newJobView(job scheduler.Job, state scheduler.State) jobView {
 		v.Paused = words
 	}
 	v.Policy = fmt.Sprintf("overlap: %s; missed ticks: %s; timeout %s; at most %s", job.Overlap, job.CatchUp, secondsText(job.Timeout), counted(int64(job.MaxAttempts), "attempt"))
-	v.Find = strings.Join([]string{job.JobName, job.State, v.LastStatus, v.DryRun, attention(job)}, " ")
+	v.Find = strings.Join([]string{job.JobName, job.State, string(v.LastStatus), v.DryRun, attention(job)}, " ")
 	return v
 }
 
@@ -186,9 +187,10 @@ func deref[T any](value *T) (zero T) {
 
 // incidentView is what did not go as it should.
 type incidentView struct {
-	JobName, Status, Count, Why string
-	LastAt                      *time.Time
-	LastID                      int64
+	JobName, Count, Why string
+	Status              jobs.Status
+	LastAt              *time.Time
+	LastID              int64
 }
 
 func incidentViews(list []scheduler.Incident) []incidentView {

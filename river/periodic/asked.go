@@ -102,9 +102,9 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 		return refuse(jobs.StatusSkipped, ReasonUnregistered, "")
 	case job.Paused:
 		return refuse(jobs.StatusSkipped, ReasonPaused, "")
-	case !job.Enabled && run.Trigger == string(jobs.TriggerSchedule):
+	case !job.Enabled && run.Trigger == jobs.TriggerSchedule:
 		return refuse(jobs.StatusSkipped, ReasonJobDisabled, "")
-	case jobs.Overlap(job.Overlap) == jobs.OverlapCancel && !waits && run.ID != c.newest[run.JobName]:
+	case job.Overlap == jobs.OverlapCancel && !waits && run.ID != c.newest[run.JobName]:
 		return refuse(jobs.StatusSkipped, ReasonSuperseded, "")
 	}
 	parameters, err := c.resolve(*job, run.Parameters)
@@ -137,13 +137,13 @@ func (c *caller) decide(ctx context.Context, tx pgx.Tx, run sql.RequestedRun) er
 // count counts a decision, and keeps it for the metrics.
 func (c *caller) count(run sql.RequestedRun, outcome, reason string) {
 	c.runs++
-	c.decided = append(c.decided, metrics.Decided{Job: run.JobName, Tick: run.Tick, Trigger: run.Trigger, Outcome: outcome, Reason: reason})
+	c.decided = append(c.decided, metrics.Decided{Job: run.JobName, Tick: run.Tick, Trigger: string(run.Trigger), Outcome: outcome, Reason: reason})
 }
 
 func (c *caller) accept(ctx context.Context, tx pgx.Tx, run sql.RequestedRun, job *sql.DueJob, parameters []byte) error {
 	c.count(run, metrics.OutcomeEnqueued, "")
 	job.Unfinished = true
-	if run.Reason == ReasonQueued && jobs.Overlap(job.Overlap) == jobs.OverlapCancel {
+	if run.Reason == ReasonQueued && job.Overlap == jobs.OverlapCancel {
 		if err := c.config.Statements.MarkStopped(ctx, tx, run.ID); err != nil {
 			return err
 		}
@@ -152,11 +152,11 @@ func (c *caller) accept(ctx context.Context, tx pgx.Tx, run sql.RequestedRun, jo
 		return err
 	}
 	age := c.term.Now().Sub(run.Tick)
-	if run.Reason == ReasonCatchUp || run.Trigger == string(jobs.TriggerBackfill) {
+	if run.Reason == ReasonCatchUp || run.Trigger == jobs.TriggerBackfill {
 		age = -1 // its tick lies in the past, and nobody waited for it since
 	}
 	c.inserts = append(c.inserts, c.insertParams(*job, jobs.Args{
-		RunID: run.ID, Tick: run.Tick, Trigger: jobs.Trigger(run.Trigger), DryRun: run.DryRun, Parameters: parameters,
+		RunID: run.ID, Tick: run.Tick, Trigger: run.Trigger, DryRun: run.DryRun, Parameters: parameters,
 	}, age))
 	return nil
 }
@@ -169,9 +169,9 @@ func (c *caller) placeOf(job sql.DueJob, run sql.RequestedRun) where {
 		return place(job)
 	}
 	switch {
-	case !job.Unfinished || jobs.Overlap(job.Overlap) == jobs.OverlapAllow:
+	case !job.Unfinished || job.Overlap == jobs.OverlapAllow:
 		return placeNow
-	case run.Reason == ReasonQueued && jobs.Overlap(job.Overlap) == jobs.OverlapCancel:
+	case run.Reason == ReasonQueued && job.Overlap == jobs.OverlapCancel:
 		return placeMade
 	}
 	return placeLine

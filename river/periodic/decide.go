@@ -151,13 +151,13 @@ func (l *lead) decideJob(job sql.DueJob, schedule *cron.Schedule) []decision {
 
 // decideTick decides one tick that is due now, by the overlap policy.
 func (l *lead) decideTick(job sql.DueJob, tick time.Time) sql.TickDecision {
-	d := sql.TickDecision{JobName: job.JobName, Tick: tick, Status: string(jobs.StatusPending), DryRun: job.DryRun}
+	d := sql.TickDecision{JobName: job.JobName, Tick: tick, Status: jobs.StatusPending, DryRun: job.DryRun}
 	parameters, err := l.resolve(job, nil)
 	if err != nil {
-		d.Status, d.Reason = string(jobs.StatusSkipped), fmt.Sprintf("%s: %v", ReasonInvalidParameters, err)
+		d.Status, d.Reason = jobs.StatusSkipped, fmt.Sprintf("%s: %v", ReasonInvalidParameters, err)
 		return d
 	}
-	if d.Status, d.Reason = statusOf(job); d.Status == string(jobs.StatusPending) {
+	if d.Status, d.Reason = statusOf(job); d.Status == jobs.StatusPending {
 		d.Parameters = parameters
 	}
 	return d
@@ -200,12 +200,12 @@ func (l *lead) writeDecisions(ctx context.Context, tx pgx.Tx, decisions []decisi
 		}
 	}
 	for _, d := range decided {
-		if d.Status != string(jobs.StatusPending) { // what becomes of it is not known yet
-			l.note(d.TickDecision, d.Status)
+		if d.Status != jobs.StatusPending { // what becomes of it is not known yet
+			l.note(d.TickDecision, string(d.Status))
 		}
 	}
 	for _, d := range rest {
-		l.note(d, d.Status)
+		l.note(d, string(d.Status))
 	}
 	if len(rest) > 0 {
 		_, err = l.config.Statements.InsertTicks(ctx, tx, l.term.Number, rest)
@@ -232,7 +232,7 @@ func (l *lead) enqueueTicks(ctx context.Context, tx pgx.Tx, byName map[string]*s
 	var crowded []string
 	var newer []int64
 	for _, d := range decided {
-		if job := byName[d.JobName]; d.Status == string(jobs.StatusPending) && place(*job) == placeMade {
+		if job := byName[d.JobName]; d.Status == jobs.StatusPending && place(*job) == placeMade {
 			crowded = append(crowded, d.JobName)
 			newer = append(newer, d.id)
 		}
@@ -246,7 +246,7 @@ func (l *lead) enqueueTicks(ctx context.Context, tx pgx.Tx, byName map[string]*s
 	var inLine []int64
 	for _, d := range decided {
 		switch {
-		case d.Status != string(jobs.StatusPending):
+		case d.Status != jobs.StatusPending:
 		case still[d.JobName]:
 			inLine = append(inLine, d.id)
 			d.Reason = ReasonQueued

@@ -54,12 +54,12 @@ func ticksOf(job sql.DueJob, schedule *cron.Schedule, beganAt time.Time, decideT
 	if missed, _, lastMissed := schedule.Count(before, missedUntil); missed > 0 {
 		decisions = append(decisions, missedRow(job.JobName, schedule, reason, job.DryRun, missed, first, lastMissed))
 	}
-	if len(run) == 1 && run[0].Equal(last) && (jobs.CatchUp(job.CatchUp) != jobs.CatchUpAll || count == 1) {
+	if len(run) == 1 && run[0].Equal(last) && (job.CatchUp != jobs.CatchUpAll || count == 1) {
 		return append(decisions, decision{decideTick(last), schedule})
 	}
 	for _, tick := range run {
 		decisions = append(decisions, decision{sql.TickDecision{
-			JobName: job.JobName, Tick: tick, Status: string(jobs.StatusWaiting), Reason: ReasonCatchUp, DryRun: job.DryRun,
+			JobName: job.JobName, Tick: tick, Status: jobs.StatusWaiting, Reason: ReasonCatchUp, DryRun: job.DryRun,
 		}, schedule})
 	}
 	return decisions
@@ -68,7 +68,7 @@ func ticksOf(job sql.DueJob, schedule *cron.Schedule, beganAt time.Time, decideT
 // ticksToRun applies the catch-up policy to the ticks after before and up to last.
 // The reason is that of those that are not run.
 func ticksToRun(job sql.DueJob, schedule *cron.Schedule, beganAt, before, last time.Time, count int64) (run []time.Time, reason string) {
-	policy, onTimeStill := jobs.CatchUp(job.CatchUp), job.Now.Sub(last) <= onTime
+	policy, onTimeStill := job.CatchUp, job.Now.Sub(last) <= onTime
 	reason = lateReason(beganAt, before)
 	switch {
 	case onTimeStill && (count == 1 || policy != jobs.CatchUpAll):
@@ -109,7 +109,7 @@ func lateReason(beganAt, tick time.Time) string {
 
 func missedRow(job string, schedule *cron.Schedule, reason string, dryRun bool, count int64, first, last time.Time) decision {
 	return decision{sql.TickDecision{
-		JobName: job, Tick: first, Status: string(jobs.StatusMissed), Reason: reason,
+		JobName: job, Tick: first, Status: jobs.StatusMissed, Reason: reason,
 		MissedCount: count, LastMissedTick: &last, DryRun: dryRun,
 	}, schedule}
 }
@@ -129,7 +129,7 @@ const (
 )
 
 func place(job sql.DueJob) where {
-	switch jobs.Overlap(job.Overlap) {
+	switch job.Overlap {
 	case jobs.OverlapAllow:
 		return placeNow
 	case jobs.OverlapCancel:
@@ -154,13 +154,13 @@ func place(job sql.DueJob) where {
 }
 
 // statusOf is what becomes of a tick that is due now, by the overlap policy, and why.
-func statusOf(job sql.DueJob) (status, reason string) {
+func statusOf(job sql.DueJob) (status jobs.Status, reason string) {
 	switch place(job) {
 	case placeNone:
-		return string(jobs.StatusSkipped), ReasonOverlap
+		return jobs.StatusSkipped, ReasonOverlap
 	case placeLine:
-		return string(jobs.StatusWaiting), ReasonQueued
+		return jobs.StatusWaiting, ReasonQueued
 	case placeNow, placeMade:
 	}
-	return string(jobs.StatusPending), ""
+	return jobs.StatusPending, ""
 }

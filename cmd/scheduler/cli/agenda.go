@@ -122,7 +122,7 @@ func agendaRows(entries []scheduler.AgendaEntry, now time.Time) [][]string {
 	return rows
 }
 
-func waits(entry scheduler.AgendaEntry) bool { return entry.Status == string(jobs.StatusWaiting) }
+func waits(entry scheduler.AgendaEntry) bool { return entry.Status == jobs.StatusWaiting }
 
 // agendaText says what an entry is.
 func agendaText(entry scheduler.AgendaEntry) string {
@@ -133,7 +133,7 @@ func agendaText(entry scheduler.AgendaEntry) string {
 		return "tick"
 	}
 	text, pause := fmt.Sprintf("run %d", *entry.RunID), ""
-	switch jobs.Status(entry.Status) {
+	switch entry.Status {
 	case jobs.StatusScheduled:
 		pause = "the job is paused: skipped if it still is then"
 	case jobs.StatusWaiting:
@@ -147,7 +147,7 @@ func agendaText(entry scheduler.AgendaEntry) string {
 	case jobs.StatusRetrying:
 		text += ", another attempt after one that failed"
 	case jobs.StatusRunning, jobs.StatusSuccess, jobs.StatusFailed, jobs.StatusCancelled, jobs.StatusSkipped, jobs.StatusMissed, jobs.StatusBlocked:
-		text += ", " + entry.Status // the agenda has none
+		text += ", " + string(entry.Status) // the agenda has none
 	}
 	if entry.RequestedBy != nil {
 		text += ", asked for by " + *entry.RequestedBy

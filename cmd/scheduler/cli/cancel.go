@@ -18,7 +18,7 @@ type cancelled struct {
 	RunID     int64 `json:"run_id"`
 	Cancelled bool  `json:"cancelled"`
 	// Status is the run's status now; nil if there is no such run.
-	Status *string `json:"status"`
+	Status *jobs.Status `json:"status"`
 	// Error is why it was not cancelled.
 	Error *string `json:"error"`
 }
@@ -151,7 +151,7 @@ func (a *app) cancelRun(ctx context.Context, client *scheduler.Client, id int64,
 		return run, err
 	}
 	text := fmt.Sprintf("run %d of %s is cancelled", run.ID, run.JobName)
-	if !jobs.Status(run.Status).Ended() {
+	if !run.Status.Ended() {
 		text = fmt.Sprintf("run %d of %s is %s and about to be cancelled", run.ID, run.JobName, run.Status)
 	}
 	if run.RowsAffected != nil && *run.RowsAffected > 0 && !run.DryRun {

@@ -200,7 +200,7 @@ func (d *development) checkUnused(ctx context.Context) error {
 		if status.Ended() {
 			continue
 		}
-		runs, err := client.Runs(ctx, scheduler.RunFilter{Status: string(status)})
+		runs, err := client.Runs(ctx, scheduler.RunFilter{Status: status})
 		if err != nil {
 			return err
 		}

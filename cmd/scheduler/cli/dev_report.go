@@ -40,7 +40,7 @@ func (d *development) reportBootstrap(ctx context.Context, client *scheduler.Cli
 		}
 		for _, run := range runs {
 			i := slices.Index(waiting, run.JobName)
-			if i < 0 || run.ID <= newest || run.Trigger != string(jobs.TriggerBootstrap) || !jobs.Status(run.Status).Ended() {
+			if i < 0 || run.ID <= newest || run.Trigger != jobs.TriggerBootstrap || !run.Status.Ended() {
 				continue
 			}
 			waiting = slices.Delete(waiting, i, i+1)

@@ -96,7 +96,7 @@ func (a *app) writeJob(d jobDetails, state scheduler.State, now time.Time) error
 		{"Next run", timeTextIn(job.NextRun, now, shownIn(job))},
 		{"Last run", last},
 		{"Runs", fmt.Sprint(job.RunCount)},
-		{"Overlap", job.Overlap},
+		{"Overlap", string(job.Overlap)},
 		{"Catch-up", catchUpText(job)},
 		{"Timeout", secondsText(&job.Timeout)},
 		{"Attempts", fmt.Sprint(job.MaxAttempts)},
@@ -132,11 +132,11 @@ func (a *app) writeNextTicks(d jobDetails, now time.Time) {
 
 // catchUpText says what becomes of missed ticks, with the limits that are set.
 func catchUpText(job scheduler.Job) string {
-	text := job.CatchUp
-	if job.CatchUp == string(jobs.CatchUpAll) {
+	text := string(job.CatchUp)
+	if job.CatchUp == jobs.CatchUpAll {
 		text += ", " + plural(int64(job.CatchUpLimit), "tick") + " at most"
 	}
-	if job.CatchUpMaxAge != nil && job.CatchUp != string(jobs.CatchUpNone) {
+	if job.CatchUpMaxAge != nil && job.CatchUp != jobs.CatchUpNone {
 		text += ", none older than " + secondsText(job.CatchUpMaxAge)
 	}
 	return text

@@ -197,7 +197,7 @@ func remarks(job scheduler.Job, state scheduler.State, now time.Time) []string {
 	if job.Problem != nil {
 		list = append(list, "has a problem: "+*job.Problem)
 	}
-	if job.LastError != nil && (job.LastStatus == nil || *job.LastStatus != string(jobs.StatusBlocked) || job.ScheduleProblem != nil) {
+	if job.LastError != nil && (job.LastStatus == nil || *job.LastStatus != jobs.StatusBlocked || job.ScheduleProblem != nil) {
 		list = append(list, "went wrong the last time: "+firstLine(*job.LastError, 200))
 	}
 	return list

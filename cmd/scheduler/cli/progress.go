@@ -24,7 +24,7 @@ func newProgress(w io.Writer, terminal bool) *progress { return &progress{w: w, 
 
 // show shows the run as it is now. An ended run is the result's affair.
 func (p *progress) show(run scheduler.Run) {
-	if jobs.Status(run.Status).Ended() {
+	if run.Status.Ended() {
 		return
 	}
 	p.showText(progressText(run))
@@ -52,7 +52,7 @@ func (p *progress) end() {
 
 func progressText(run scheduler.Run) string {
 	text := fmt.Sprintf("run %d of %s: %s", run.ID, run.JobName, run.Status)
-	if run.Status == string(jobs.StatusScheduled) {
+	if run.Status == jobs.StatusScheduled {
 		text += " for " + localTime(run.Tick)
 	}
 	if run.Attempt > 1 {
@@ -64,7 +64,7 @@ func progressText(run scheduler.Run) string {
 			text += ", " + report
 		}
 	}
-	if run.Status == string(jobs.StatusRetrying) && run.Error != nil {
+	if run.Status == jobs.StatusRetrying && run.Error != nil {
 		text += ": " + firstLine(*run.Error, 120)
 	}
 	return text

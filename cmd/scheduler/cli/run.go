@@ -186,12 +186,12 @@ func (a *app) follow(ctx context.Context, client *scheduler.Client, id int64) (s
 
 // failure is the error of a run that did not succeed.
 func failure(run scheduler.Run) error {
-	if run.Status == string(jobs.StatusSuccess) {
+	if run.Status == jobs.StatusSuccess {
 		return nil
 	}
 	err := fmt.Errorf("run %d of %s: %s", run.ID, run.JobName, run.Status)
 	// The reason of a failed run may be why it was begun at all.
-	failed := run.Status == string(jobs.StatusFailed) || run.Status == string(jobs.StatusBlocked)
+	failed := run.Status == jobs.StatusFailed || run.Status == jobs.StatusBlocked
 	switch {
 	case run.Error != nil && (failed || run.Reason == nil):
 		err = fmt.Errorf("%w: %s", err, firstLine(*run.Error, 500))
@@ -205,7 +205,7 @@ func (a *app) writeRun(run scheduler.Run, now time.Time) error {
 	if a.json {
 		return a.writeJSON(run)
 	}
-	if !jobs.Status(run.Status).Ended() {
+	if !run.Status.Ended() {
 		fmt.Fprintln(a.stdout, comingText(run, now))
 		return nil
 	}
@@ -222,9 +222,9 @@ func (a *app) writeRun(run scheduler.Run, now time.Time) error {
 func comingText(run scheduler.Run, now time.Time) string {
 	text := fmt.Sprintf("run %d of %s: %s", run.ID, run.JobName, run.Status)
 	switch {
-	case run.Status == string(jobs.StatusScheduled):
+	case run.Status == jobs.StatusScheduled:
 		return fmt.Sprintf("%s for %s; take it back with: scheduler cancel %d", text, timeText(&run.Tick, now), run.ID)
-	case run.Status == string(jobs.StatusWaiting) && run.Reason != nil:
+	case run.Status == jobs.StatusWaiting && run.Reason != nil:
 		text += " (" + *run.Reason + ")"
 	}
 	return text + "; see how it goes with: scheduler runs --job " + run.JobName

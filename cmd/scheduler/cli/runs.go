@@ -28,7 +28,7 @@ for a time to come, and ticks that were skipped or missed, with the reason.`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if filter.Status != "" && !slices.Contains(statuses(), filter.Status) {
+			if filter.Status != "" && !slices.Contains(jobs.Statuses(), filter.Status) {
 				return &usageError{command: cmd, err: fmt.Errorf("--status is %q, must be one of: %s", filter.Status, strings.Join(statuses(), ", "))}
 			}
 			if filter.BackfillID < 0 || filter.BackfillID == 0 && cmd.Flags().Changed("backfill") {
@@ -60,7 +60,7 @@ for a time to come, and ticks that were skipped or missed, with the reason.`,
 		},
 	}
 	cmd.Flags().StringVar(&filter.JobName, "job", "", "only runs of this job")
-	cmd.Flags().StringVar(&filter.Status, "status", "", "only runs in this status: "+strings.Join(statuses(), ", "))
+	cmd.Flags().StringVar((*string)(&filter.Status), "status", "", "only runs in this status: "+strings.Join(statuses(), ", "))
 	cmd.Flags().Int64Var(&filter.BackfillID, "backfill", 0, "only runs of the backfill with this id (default all)")
 	cmd.Flags().IntVar(&filter.Limit, "limit", runsLimitDefault, "at most so many")
 	_ = cmd.RegisterFlagCompletionFunc("backfill", cobra.NoFileCompletions)                                              // it exists
@@ -86,7 +86,7 @@ func (a *app) writeRuns(list []scheduler.Run, now time.Time) {
 	rows := make([][]string, 0, len(list))
 	for _, run := range list {
 		rows = append(rows, []string{
-			fmt.Sprint(run.ID), run.JobName, timeText(&run.Tick, now), run.Trigger, run.Status,
+			fmt.Sprint(run.ID), run.JobName, timeText(&run.Tick, now), string(run.Trigger), string(run.Status),
 			orDash(run.RowsAffected), secondsText(run.Duration), orDash(run.ReplicaID), remark(run),
 		})
 	}
@@ -105,7 +105,7 @@ func remark(run scheduler.Run) string {
 	if run.Attempt > 1 {
 		parts = append(parts, fmt.Sprintf("attempt %d", run.Attempt))
 	}
-	switch jobs.Status(run.Status) { //nolint:exhaustive // the others were begun, or never will be
+	switch run.Status { //nolint:exhaustive // the others were begun, or never will be
 	case jobs.StatusRequested, jobs.StatusScheduled, jobs.StatusWaiting:
 		if run.RequestedBy != nil {
 			parts = append(parts, "asked for by "+*run.RequestedBy)

@@ -132,7 +132,7 @@ func (a *app) pauseAll(ctx context.Context, client *scheduler.Client, reason str
 func unfinished(ctx context.Context, client *scheduler.Client, jobName string) ([]scheduler.Run, error) {
 	var runs []scheduler.Run
 	for _, status := range []jobs.Status{jobs.StatusRunning, jobs.StatusPending, jobs.StatusRetrying} {
-		list, err := client.Runs(ctx, scheduler.RunFilter{JobName: jobName, Status: string(status)})
+		list, err := client.Runs(ctx, scheduler.RunFilter{JobName: jobName, Status: status})
 		if err != nil {
 			return nil, err
 		}
