@@ -196,8 +196,7 @@ func (r *ingesting) resume(ctx context.Context) error {
 		}
 		r.at = i
 		for earlier := source.files[:done]; len(earlier) > 0; {
-			n := min(len(earlier), batchFiles)
-			files, _, err := r.read(ctx, source.Source, earlier[:n])
+			files, n, err := r.read(ctx, source.Source, earlier[:min(len(earlier), batchFiles)])
 			if err != nil {
 				return err
 			}

@@ -11,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/systempromptio/scheduler"
 	"github.com/systempromptio/scheduler/integration/testdb"
 	"github.com/systempromptio/scheduler/jobs"
+	"github.com/systempromptio/scheduler/schedulertest"
 )
 
 // article is a file with a slug.
@@ -261,6 +263,36 @@ func TestIngestion_resumes(t *testing.T) {
 	require.Equal(t, int64(450), scalar[int64](t, w, "SELECT rows_affected FROM scheduler.runs WHERE id = $1", id))
 	require.Contains(t, scalar[string](t, w, "SELECT targets->'main/zz-last.md'->>'note' FROM scheduler.runs WHERE id = $1", id), `is taken by n-0001.md`)
 	require.Equal(t, int64(450), scalar[int64](t, w, "SELECT count(*) FROM markdown_content WHERE body = 'x'"))
+}
+
+// So does one that goes on behind large files, of which fewer are read at once.
+func TestIngestion_resumesBehindLargeFiles(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("text ", batchBytes/8)
+	folder := files(t, map[string]string{
+		"1.md": article("one", large), "2.md": article("two", large), // a batch
+		"3.md": article("three", "the first"), "4.md": article("four", large), "5.md": article("five", large), // another one
+		"6.md": article("three", "the second"),
+	})
+	options := schedulertest.Options{
+		App:        Config{Sources: []Source{{Name: "main", Path: folder, SourceID: "blog", OverrideExisting: true}}},
+		BatchesMax: 2,
+	}
+	pool := testdb.New(t, prepared).Pool(t)
+	begun := schedulertest.RunOnce(t, pool, Ingestion(), options)
+	require.NoError(t, begun.Err)
+	require.EqualValues(t, 5, begun.RowsAffected)
+
+	options.BatchesMax, options.Attempt, options.Cursor, options.Done = 0, 2, begun.Cursor, begun.Targets
+	options.SetUpFunc = func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO markdown_content (id, slug, title, body, author, published_at, source_id, version_hash)
+			VALUES ('3', 'three', 't', 'the first', 't', now(), 'blog', 'x')`)
+		return err
+	}
+	ended := schedulertest.RunOnce(t, pool, Ingestion(), options)
+	require.NoError(t, ended.Err)
+	require.Equal(t, `failed: the slug "three" is taken by 3.md of the source "main"; choose another`, ended.Targets["main/6.md"].Note)
+	require.EqualValues(t, 5, ended.RowsAffected)
 }
 
 func TestIngestion_tenThousandFiles(t *testing.T) {
