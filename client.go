@@ -113,13 +113,14 @@ func NewClientFromPool(ctx context.Context, pool *pgxpool.Pool, schema string) (
 
 // Client gives a client of the scheduler's database, before, while and after Run runs. It
 // works on Config.Pool if there is one, and otherwise connects by itself; close it. If
-// Run is still to bring the schema up to date (Config.Migrate), it waits for that. The
-// errors are those of [Scheduler.Run], and that of ctx.
+// Run is still to bring the schema up to date (Config.Migrate), it waits for that, until
+// Run has returned. The errors are those of [Scheduler.Run], and that of ctx.
 func (s *Scheduler) Client(ctx context.Context) (*Client, error) {
 	var backoff connection.Backoff
 	for {
+		isOver := s.isOver.Load() // asked first: what Run has done by then is seen
 		client, err := s.newClient(ctx)
-		if !s.config.Migrate || !errors.Is(err, ErrSchema) {
+		if !s.config.Migrate || isOver || !errors.Is(err, ErrSchema) {
 			return client, err
 		}
 		if backoff.Wait(ctx); ctx.Err() != nil {

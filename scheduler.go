@@ -32,7 +32,8 @@ var ErrAlreadyRun = errors.New("the scheduler was run already: it is one replica
 type Scheduler struct {
 	config     Config
 	statements *sql.Statements
-	ran        atomic.Bool
+	// ran: Run was called; isOver: it has returned.
+	ran, isOver atomic.Bool
 }
 
 // New copies, completes and checks the configuration. It does not connect. The
@@ -65,6 +66,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if s.ran.Swap(true) {
 		return ErrAlreadyRun
 	}
+	defer s.isOver.Store(true)
 	start := time.Now()
 	m, err := s.registerMetrics()
 	if err != nil {

@@ -270,6 +270,29 @@ func TestClientOfAScheduler(t *testing.T) {
 	require.NoError(t, pool.Ping(t.Context()), "the caller's pool stays open")
 }
 
+// Who waits for the schema waits for nothing once nobody brings it up to date any more.
+func TestClientOfASchedulerThatCannotMigrate(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	exec1(t, db, "UPDATE scheduler.schema_migrations SET version = 99")
+	exec1(t, db, "CREATE OR REPLACE FUNCTION scheduler.oldest_compatible_version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 98'")
+	s, err := scheduler.New(scheduler.Config{DatabaseURL: db.URL, Migrate: true, Registry: testRegistry(), Logger: discard()})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), waitRun)
+	defer cancel()
+	waited := make(chan error, 1)
+	go func() {
+		_, err := s.Client(ctx)
+		waited <- err
+	}()
+	require.ErrorIs(t, s.Run(t.Context()), scheduler.ErrSchema)
+	err = <-waited
+	require.ErrorIs(t, err, scheduler.ErrSchema)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	_, err = s.Client(ctx)
+	require.ErrorIs(t, err, scheduler.ErrSchema)
+}
+
 func TestRunIsForOnce(t *testing.T) {
 	t.Parallel()
 	db := testdb.New(t, migrated)
