@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/systempromptio/scheduler/internal/connection"
 	"github.com/systempromptio/scheduler/jobs"
@@ -42,8 +41,8 @@ func (s *Scheduler) CheckJobs(ctx context.Context, tx pgx.Tx) error {
 		if err != nil && (ctx.Err() != nil || connection.IsAway(err) || tx.Conn().IsClosed()) {
 			return fmt.Errorf("check job %q: %w", d.Definition.Name, err)
 		}
-		if err != nil && isHeldUp(err) {
-			s.config.Logger.WarnContext(ctx, "the job could not be checked: somebody holds a lock on what it needs; going on without",
+		if connection.IsHeldUp(err) { // which says nothing about the job
+			s.config.Logger.WarnContext(ctx, "the job could not be checked: somebody holds a lock on what it needs, or the server is short of something; going on without",
 				slog.String("job", d.Definition.Name), slog.Any("error", err))
 			continue
 		}
@@ -62,13 +61,6 @@ func checkJob(ctx context.Context, tx pgx.Tx, checker jobs.Checker, run *jobs.Ru
 	defer func() { _ = savepoint.Rollback(ctx) }() // the check's error matters more
 	run.Tx = savepoint
 	return checker.Check(ctx, run)
-}
-
-// isHeldUp says whether a check has ended because it took too long, which says nothing
-// about the job.
-func isHeldUp(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgErr.Code == "55P03" || pgErr.Code == "57014") // lock_not_available, query_canceled
 }
 
 // configErrorsOf gives each thing that a check has found its job's name and its field.

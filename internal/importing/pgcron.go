@@ -109,8 +109,7 @@ func pgCronJob(ctx context.Context, tx pgx.Tx, row pgCronRow, server sql.PgCronS
 // is the absolute value of a column there, and the time here.
 func refuseArguments(job *Job) {
 	for _, statement := range job.SQL {
-		bound, _, err := pgx.NamedArgs{}.RewriteQuery(nil, nil, statement, nil) //nolint:staticcheck // it uses neither
-		if err != nil || bound != statement {
+		if uses, err := sql.ArgumentUses(statement); err != nil || len(uses) > 0 {
 			job.refusef("an @ right before a word is a parameter here; it was an operator: put a space behind it")
 		}
 	}
