@@ -120,8 +120,8 @@ func ExampleScheduler() {
 		panic(err)
 	}
 	defer client.Close()
-	for client.Ready(ctx) != nil {
-		<-time.After(10 * time.Millisecond)
+	for _, err := client.Job(ctx, "greet"); errors.Is(err, jobs.ErrUnknownJob); _, err = client.Job(ctx, "greet") {
+		<-time.After(10 * time.Millisecond) // the leader declares its jobs when it begins to lead
 	}
 	var id int64
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
