@@ -17,13 +17,13 @@
 //
 // A field is a list, split by commas, of
 //
-//   - every value                  */n     every n-th value of the field
-//     v       one value                    v/n     every n-th value from v to the end
-//     a-b     a range                      a-b/n   every n-th value of the range
-//     H       one value by hash            H/n     every n-th value, first one by hash
-//     H(a-b)  one value of a range         H(a-b)/n
-//     a~b     the same as H(a-b)           a~b/n
-//     ~       the same as H                ~/n
+//	v       one value                    v/n     every n-th value from v to the end
+//	*       every value                  */n     every n-th value of the field
+//	a-b     a range                      a-b/n   every n-th value of the range
+//	H       one value by hash            H/n     every n-th value, first one by hash
+//	H(a-b)  one value of a range         H(a-b)/n
+//	a~b     the same as H(a-b)           a~b/n
+//	~       the same as H                ~/n
 //
 // An end that is missing beside ~, as in ~30 and 10~, is the field's own, as in
 // OpenBSD's crontab(5); that of a day-of-month is 31, which not every month has.
