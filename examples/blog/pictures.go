@@ -22,6 +22,9 @@ const (
 	imageMax = 64 << 20
 	// pixelsMax is how many pixels an image may have: a small file can claim to be huge.
 	pixelsMax = 50_000_000
+	// sideMax is how long a side may be, which no JPEG exceeds either. Making smaller what
+	// is a pixel wide and millions high takes gigabytes, whatever the number of pixels.
+	sideMax = 65_535
 )
 
 // errMoving: an image that moves would stand still.
@@ -74,6 +77,9 @@ func (c conversion) converted(content []byte) ([]byte, error) {
 	}
 	if config.Width < 1 || config.Height < 1 || config.Width > pixelsMax/config.Height {
 		return nil, fmt.Errorf("it has %d × %d pixels, at most %d are read", config.Width, config.Height, pixelsMax)
+	}
+	if max(config.Width, config.Height) > sideMax {
+		return nil, fmt.Errorf("it has %d × %d pixels, at most %d of a side are read", config.Width, config.Height, sideMax)
 	}
 	if name == "image/png" && isAnimatedPNG(content) {
 		return nil, errMoving

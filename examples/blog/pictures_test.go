@@ -161,15 +161,18 @@ func TestConvert_refusals(t *testing.T) {
 	t.Parallel()
 	c := conversion{edge: 100, quality: 80}
 	whole := pngOf(t, picture(200, 100))
-	header := binary.BigEndian.AppendUint32(nil, 60_000)
-	header = append(binary.BigEndian.AppendUint32(header, 60_000), 8, 6, 0, 0, 0)
-	bomb := append([]byte("\x89PNG\r\n\x1a\n"), pngChunk("IHDR", header)...)
+	claiming := func(width, height uint32) []byte {
+		header := append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, width), height), 8, 6, 0, 0, 0)
+		return append([]byte("\x89PNG\r\n\x1a\n"), pngChunk("IHDR", header)...)
+	}
 	moving := append(append(append([]byte{}, whole[:33]...), pngChunk("acTL", make([]byte, 8))...), whole[33:]...)
 	for name, test := range map[string]struct {
 		content []byte
 		want    string
 	}{
-		"a bomb":       {bomb, "it has 60000 × 60000 pixels, at most 50000000 are read"},
+		"a bomb":       {claiming(60_000, 60_000), "it has 60000 × 60000 pixels, at most 50000000 are read"},
+		"a high line":  {claiming(1, 50_000_000), "it has 1 × 50000000 pixels, at most 65535 of a side are read"},
+		"a long line":  {claiming(50_000_000, 1), "at most 65535 of a side are read"},
 		"half a file":  {whole[:len(whole)/2], "it cannot be read as image/png"},
 		"a text":       {[]byte("hello"), "it is no JPEG, PNG, GIF or WebP but text/plain"},
 		"SVG":          {[]byte("<svg xmlns='http://www.w3.org/2000/svg'/>"), "it is no JPEG"},
