@@ -103,14 +103,19 @@ func (o *output) log(ctx context.Context, logger *slog.Logger) {
 	}
 }
 
-// tail is the end of the output for an error; empty if there was none.
+// tail is the end of the output for an error; empty if there was none. The last line, which
+// mostly says why, comes first: lists show an error's first line only.
 func (o *output) tail() string {
 	lines := o.lines()
 	lines = lines[max(len(lines)-tailLines, 0):]
 	if len(lines) == 0 {
 		return ""
 	}
-	return "; its output ends with: " + strings.Join(lines, "\n")
+	tail := "; its output ends with: " + lines[len(lines)-1]
+	if len(lines) > 1 {
+		tail += "\n\n" + strings.Join(lines, "\n")
+	}
+	return tail
 }
 
 // last is the output's last line.
