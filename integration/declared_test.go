@@ -199,6 +199,31 @@ jobs:
 	p.end(t)
 }
 
+// A statement that turns triggers off, as a bulk load may, leaves those on that the ledger
+// follows by.
+func TestDeclaredSQLWithTriggersOff(t *testing.T) {
+	t.Parallel()
+	db := testdb.New(t, migrated)
+	change(t, db, "CREATE TABLE carts (id bigint PRIMARY KEY)")
+	change(t, db, "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$")
+	change(t, db, "CREATE TRIGGER refuse BEFORE INSERT ON carts FOR EACH ROW EXECUTE FUNCTION refuse()")
+	shell, p := serveDeclared(t, db, `
+jobs:
+  - name: load
+    schedule: "@yearly"
+    sql: [SET LOCAL session_replication_role = replica, INSERT INTO carts VALUES (@run_id)]
+  - name: load_all
+    schedule: "@yearly"
+    sql: ["SELECT set_config('session_replication_role', 'replica', false)", INSERT INTO carts VALUES (@run_id)]
+`)
+	for _, job := range []string{"load", "load_all", "load"} {
+		run := shell.object(t, "run", job, "--wait")
+		require.Equal(t, "success", run["status"], run)
+	}
+	require.EqualValues(t, 3, scalar[int64](t, db, "SELECT count(*) FROM carts"))
+	p.end(t)
+}
+
 // Privileges are looked at, too.
 func TestDeclaredSQLWithoutPrivileges(t *testing.T) {
 	t.Parallel()

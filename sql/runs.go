@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -231,8 +232,10 @@ func (s *Statements) RunState(ctx context.Context, db Querier, attempt Attempt) 
 // sessionSettings are those of which a job may think that they hold for it alone.
 var sessionSettings = []string{ //nolint:gochecknoglobals // a list that nobody changes
 	"role", "search_path", "TimeZone", "DateStyle", "IntervalStyle", "statement_timeout", "lock_timeout", "work_mem", "maintenance_work_mem",
-	"row_security", "synchronous_commit", "default_transaction_isolation", "default_transaction_read_only", "session_replication_role",
+	"row_security", "synchronous_commit", "default_transaction_isolation", "default_transaction_read_only", replicationRole,
 }
+
+const replicationRole = "session_replication_role"
 
 // StoreProgress writes what a run has done, in the transaction that did it. False:
 // the attempt is lost. It also returns the settings that are in force, as
@@ -246,6 +249,12 @@ func (s *Statements) StoreProgress(ctx context.Context, tx pgx.Tx, attempt Attem
 	}
 	if err != nil {
 		return false, nil, fmt.Errorf("store the progress of run %d: %w", attempt.RunID, err)
+	}
+	if settings[slices.Index(sessionSettings, replicationRole)] == "replica" {
+		// No trigger would fire, and so the ledger not follow River's row.
+		if _, err := tx.Exec(ctx, s.Text("triggers_on")); err != nil {
+			return false, nil, fmt.Errorf("turn triggers on again, which run %d has turned off: %w", attempt.RunID, err)
+		}
 	}
 	return true, settings, nil
 }

@@ -129,6 +129,10 @@ WHERE id = @run_id AND EXISTS (SELECT FROM fenced)
 RETURNING ARRAY(SELECT current_setting(s.name) FROM unnest(@settings::text[]) WITH ORDINALITY s (name, n) ORDER BY s.n) AS settings,
           pg_advisory_unlock_all()::text AS unlocked
 
+-- name: triggers_on
+-- Where a job has turned them off for a bulk load.
+SET LOCAL session_replication_role = 'origin'
+
 -- name: session_settings
 SELECT ARRAY(SELECT current_setting(s.name) FROM unnest(@settings::text[]) WITH ORDINALITY s (name, n) ORDER BY s.n) AS settings
 
