@@ -313,7 +313,12 @@ func (r *request) send(ctx context.Context, run *jobs.Run) (outcome, error) {
 		return outcome{}, r.plain(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	read, readErr := io.ReadAll(io.LimitReader(response.Body, responseMax))
+	var read []byte
+	var readErr error
+	// What follows a 101 is another protocol, on a connection that no context ends.
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		read, readErr = io.ReadAll(io.LimitReader(response.Body, responseMax))
+	}
 	took := time.Since(began).Round(time.Millisecond)
 	kept := printable(strings.Join(strings.Fields(string(read[:min(len(read), responseKept)])), " "))
 	run.Logger.InfoContext(ctx, "answer", slog.Int("status", response.StatusCode), slog.Duration("took", took), slog.String("body", kept))

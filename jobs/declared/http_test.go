@@ -142,6 +142,24 @@ func TestHTTPVerdicts(t *testing.T) {
 	}
 }
 
+// A server that goes on in another protocol keeps no run from ending.
+func TestHTTPSwitchesToNoOtherProtocol(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+		_, _ = conn.Read(make([]byte, 1)) // until the other side closes it
+		_ = conn.Close()
+	})
+	job, err := declared.HTTP(declared.HTTPConfig{Definition: definition(), URL: url, Timeout: 5 * time.Second})
+	require.NoError(t, err)
+	_, _, err = attempt(t, job, nil)
+	require.ErrorContains(t, err, "answered 101 Switching Protocols")
+}
+
 func TestHTTPErrorsHoldNoSecret(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"", "hooks.example.com", "ftp://hidden@x/y", "http://", "https://hidden:hidden@[::1/", "http://x/%zzhidden", "http:hidden"} {
