@@ -235,6 +235,14 @@ func TestOddJobs(t *testing.T) {
 		_, _ = run.Tx.Exec(ctx, "SELECT 1/0")
 		return nil
 	})
+	for name, statement := range map[string]string{
+		"deletes_its_row": "DELETE FROM scheduler.river_job", "ends_its_row": "UPDATE scheduler.river_job SET state = 'available', attempt = 0 WHERE state = 'running'",
+	} {
+		add(name, want{jobs.StatusFailed, "is not in charge of the run any more, though nobody else is", 0}, func(ctx context.Context, run *jobs.Run, _ *jobs.Result) error {
+			_, err := run.Tx.Exec(ctx, statement)
+			return err
+		})
+	}
 	add("odd_message", want{jobs.StatusSuccess, "", 1}, func(_ context.Context, _ *jobs.Run, result *jobs.Result) error {
 		result.Message = odd
 		return nil

@@ -41,7 +41,12 @@ func (a *attempt) end(ctx, presence context.Context, cause error, trace string) 
 	ctxCause := context.Cause(ctx)
 	switch {
 	case errors.Is(cause, errAttemptLost):
-		return a.lost(ctx)
+		// If it is in charge all the same, nobody else would end the run: the job has changed
+		// or deleted rows of the run in its transaction, which is rolled back.
+		return a.fail(ctx, sql.Failure{
+			Error:   errAttemptLost.Error() + ", though nobody else is: has the job changed river_job or job_runs in its transaction?",
+			Backoff: a.backoff(cause),
+		})
 	case errors.Is(ctxCause, rivertype.ErrJobCancelledRemotely):
 		return a.fail(ctx, sql.Failure{Error: "cancelled: " + textOf(cause), Trace: trace, Cancelled: true})
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
