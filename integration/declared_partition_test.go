@@ -102,6 +102,48 @@ func TestDeclaredPartitionsAreMade(t *testing.T) {
 	}
 }
 
+// What is explained is what the next run would do: once somebody has done it by hand, that
+// finds nothing left.
+func TestDeclaredPartitionsAreExplained(t *testing.T) {
+	t.Parallel()
+	for _, old := range []string{declared.OldDetach, declared.OldDrop} {
+		t.Run(old, func(t *testing.T) {
+			t.Parallel()
+			c := newEvents(t, "date")
+			c.exec(t, `CREATE TABLE "the First" PARTITION OF "Events" FOR VALUES FROM (MINVALUE) TO ('2020-03-01');
+				CREATE TABLE second PARTITION OF "Events" FOR VALUES FROM ('2020-03-01') TO ('2020-03-03');
+				ALTER TABLE "the First" OWNER TO scheduler_serve; ALTER TABLE second OWNER TO scheduler_serve`)
+			job := partitioner(t, func(p *declared.PartitionConfig) { p.Keep, p.Old, p.Ahead = "10 days", old, 1 })
+			dry := c.newDryRun(t, job, nil).mustWork(t)
+			explained := c.explain(t, job)
+			taken := map[string]string{declared.OldDetach: "detached", declared.OldDrop: "dropped"}[old]
+			require.Contains(t, explained[taken].Plan, `"the First" from MINVALUE to 2020-03-01, second from 2020-03-01 to 2020-03-03`)
+			want := []string{`ALTER TABLE "Events" DETACH PARTITION "the First"`, `ALTER TABLE "Events" DETACH PARTITION second`}
+			if old == declared.OldDrop {
+				want = []string{want[0], `DROP TABLE "the First"`, want[1], `DROP TABLE second`}
+			}
+			require.Equal(t, want, explained[taken].Batch)
+			days := fetch[[]string](t, c, `SELECT array_agg(to_char(d, 'YYYY-MM-DD') ORDER BY d) FROM generate_series((now() AT TIME ZONE 'UTC')::date - 10, (now() AT TIME ZONE 'UTC')::date - 8, '1 day') d`)
+			require.Contains(t, explained["created"].Plan, fmt.Sprintf("from %s to %s, ", days[0], days[1]))
+			require.Contains(t, explained["created"].Plan, fmt.Sprintf("from %s to %s", days[1], days[2]))
+			require.Equal(t, map[string]int64{"created": 12, taken: 2}, rowsOf(dry))
+			require.Len(t, explained["created"].Batch, 2*12)
+
+			require.NoError(t, pgx.BeginFunc(t.Context(), c.worker(), func(tx pgx.Tx) error {
+				for _, text := range append(explained["created"].Batch, explained[taken].Batch...) {
+					if _, err := tx.Exec(t.Context(), text); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			require.Equal(t, map[string]int64{"created": 0, taken: 0}, rowsOf(c.newRun(t, job, nil).mustWork(t)))
+			require.Equal(t, old == declared.OldDrop, fetch[bool](t, c, `SELECT to_regclass('second') IS NULL`))
+			require.Empty(t, c.explain(t, job)[taken].Batch)
+		})
+	}
+}
+
 // What others have made counts by its bounds. What is wholly older goes.
 func TestDeclaredPartitionsBesideThoseOfOthers(t *testing.T) {
 	t.Parallel()

@@ -238,8 +238,8 @@ func (j *PartitionJob) checkTable(t sql.PartitionedTable) error {
 	return nil
 }
 
-// ExplainOn shows which partitions a run would make, and which it would take, in the
-// database of a run. Of the run it needs the schema, the parameters, Now and the beginner.
+// ExplainOn shows which partitions a run would make, and which it would take, with their
+// bounds and statements, in the database of a run. Of the run it needs the schema, the parameters, Now and the beginner.
 func (j *PartitionJob) ExplainOn(ctx context.Context, run *jobs.Run) ([]retention.Explanation, error) {
 	w := &partitionWork{job: j, run: run, sql: sql.For(run.Schema)}
 	err := w.plan(ctx)
@@ -249,29 +249,31 @@ func (j *PartitionJob) ExplainOn(ctx context.Context, run *jobs.Run) ([]retentio
 	if err != nil {
 		return nil, err
 	}
-	made := retention.Explanation{Target: targetCreated, Table: w.table.Name, Action: "CREATE", Rows: 0}
-	var names []string
+	made := retention.Explanation{Target: targetCreated, Table: w.table.Name, Action: "CREATE"}
+	taken := retention.Explanation{Target: j.takenTarget(), Table: w.table.Name, Action: strings.ToUpper(j.oldWord())}
+	var created, old []string
 	for _, s := range w.steps {
-		if s.take != nil {
-			continue
-		}
-		names = append(names, fmt.Sprintf("%s from %s", s.making.Name, w.format(s.window.lower)))
-		made.Batch = append(made.Batch, s.making.Make, s.making.Attach)
-		if s.problem != "" {
+		switch {
+		case s.problem != "":
 			made.Problem = joinLines(made.Problem, s.problem)
+		case s.take != nil:
+			old = append(old, fmt.Sprintf("%s from %s to %s", takenName(*s.take), w.formatBound(s.take.Lower), w.formatBound(s.take.Upper)))
+		default:
+			created = append(created, fmt.Sprintf("%s from %s to %s", s.making.Name, w.format(s.window.lower), w.format(s.window.upper)))
+			made.Batch = append(made.Batch, s.making.Make)
+			if s.making.Own != "" {
+				made.Batch = append(made.Batch, s.making.Own)
+			}
+			made.Batch = append(made.Batch, s.making.Attach)
 		}
 	}
-	made.Plan = fmt.Sprintf("%d to be created: %s", len(names), listed(names))
+	made.Plan = fmt.Sprintf("%d to be created: %s", len(created), listed(created))
 	list := []retention.Explanation{made}
 	if j.keep != nil {
-		taken := retention.Explanation{Target: j.takenTarget(), Table: w.table.Name, Action: strings.ToUpper(j.oldWord())}
-		names = nil
-		for _, s := range w.steps {
-			if s.take != nil {
-				names = append(names, takenName(*s.take))
-			}
+		taken.Plan = fmt.Sprintf("%d that ended at %s or before: %s", len(old), w.format(w.calendar.cutoff(*j.keep)), listed(old))
+		if taken.Batch, err = w.takings(ctx); err != nil {
+			return nil, err
 		}
-		taken.Plan = fmt.Sprintf("%d that ended at %s or before: %s", len(names), w.format(w.calendar.cutoff(*j.keep)), listed(names))
 		list = append(list, taken)
 	}
 	return list, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/systempromptio/scheduler/jobs"
 	"github.com/systempromptio/scheduler/sql"
@@ -202,6 +203,18 @@ func (w *partitionWork) format(t time.Time) string {
 		return t.UTC().Format(time.DateTime)
 	}
 	return t.UTC().Format(time.RFC3339)
+}
+
+// formatBound writes a bound that may be none.
+func (w *partitionWork) formatBound(bound pgtype.Timestamptz) string {
+	switch bound.InfinityModifier {
+	case pgtype.NegativeInfinity:
+		return "MINVALUE"
+	case pgtype.Infinity:
+		return "MAXVALUE"
+	case pgtype.Finite:
+	}
+	return w.format(bound.Time)
 }
 
 // prepareStep finds the statements for a partition, and what stands in its way.
@@ -397,11 +410,36 @@ func (w *partitionWork) take(ctx context.Context, tx pgx.Tx, part sql.Partition)
 	if len(w.calendar.old(found, w.job.keep)) == 0 {
 		return errNotOld
 	}
-	statements := []string{detachment.Detach}
-	if w.job.isDrop {
-		statements = append(statements, detachment.Remove)
+	return execute(ctx, tx, w.job.taking(detachment)...)
+}
+
+// taking lists the statements that take a partition.
+func (j *PartitionJob) taking(detachment *sql.Detachment) []string {
+	if j.isDrop {
+		return []string{detachment.Detach, detachment.Remove}
 	}
-	return execute(ctx, tx, statements...)
+	return []string{detachment.Detach}
+}
+
+// takings lists the statements by which the planned steps take partitions.
+func (w *partitionWork) takings(ctx context.Context) ([]string, error) {
+	var statements []string
+	err := w.beside(ctx, func(tx pgx.Tx) error {
+		for _, step := range w.steps {
+			if step.take == nil {
+				continue
+			}
+			detachment, err := w.sql.Detachment(ctx, tx, step.take.OID)
+			if err != nil {
+				return err
+			}
+			if detachment != nil { // else somebody was faster
+				statements = append(statements, w.job.taking(detachment)...)
+			}
+		}
+		return nil
+	})
+	return statements, err
 }
 
 // record notes a step that is done.

@@ -26,7 +26,7 @@ and why so: in waves, in block ranges, or in the order of the table; how many th
 planner expects; and what would block the run, such as a foreign key without an index.
 
 Of a partition job it shows which partitions would be created, and which detached or
-dropped.
+dropped, with their bounds.
 
 It looks at the catalog and asks the planner, and changes nothing. The job need not be
 declared yet: what the configuration says is explained before a replica has it. To count the rows,
