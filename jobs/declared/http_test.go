@@ -221,3 +221,27 @@ func TestHTTPSuccessAndBody(t *testing.T) {
 	require.ErrorContains(t, err, "the vault is closed")
 	require.Empty(t, got)
 }
+
+// Of an answer that does not end no more is read than is looked at.
+func TestHTTPAnswerWithoutEnd(t *testing.T) {
+	t.Parallel()
+	const most = 64 << 20 // far more than the sockets hold
+	sent := make(chan int, 1)
+	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		n := 0
+		for n < most {
+			written, err := io.WriteString(w, strings.Repeat("no end ", 1000))
+			if n += written; err != nil {
+				break
+			}
+		}
+		sent <- n
+	})
+	job, err := declared.HTTP(declared.HTTPConfig{Definition: definition(), URL: url})
+	require.NoError(t, err)
+	_, message, err := attempt(t, job, nil)
+	require.NoError(t, err)
+	require.Contains(t, message, "200 OK")
+	require.Less(t, len(message), 2000)
+	require.Less(t, <-sent, most)
+}
