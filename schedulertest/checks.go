@@ -385,7 +385,7 @@ func checkParameters(t testing.TB, c *contract) {
 				options := c.options.Options
 				options.DryRun = true
 				options.Parameters = merged(c.options.Parameters, given)
-				result := s.run(ctx, t, c.job, options)
+				result := c.runFor(ctx, t, s, options, fmt.Sprintf("%s = %v", parameter.Name, value))
 				if panicked, ok := errors.AsType[*PanicError](result.Err); ok {
 					t.Errorf("with %s = %v the job panics, and nothing refuses that value: give the parameter a Minimum, a Maximum or an Enum, or return an error: %v", parameter.Name, value, panicked)
 				}
@@ -395,6 +395,21 @@ func checkParameters(t testing.TB, c *contract) {
 			})
 		}
 	}
+}
+
+// runFor runs an attempt with a value that a job may take for how long it waits, or how
+// often it does something: it is given ten times the time in which a job must stop.
+func (c *contract) runFor(ctx context.Context, t testing.TB, s *session, options Options, value string) *Result {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	limit := 10 * c.options.StopWithin
+	late := time.AfterFunc(limit, func() {
+		t.Errorf("with %s the job has not ended after %v, and nothing refuses that value: give the parameter a Minimum, a Maximum or an Enum, or return an error", value, limit)
+		cancel()
+	})
+	defer late.Stop()
+	return s.run(ctx, t, c.job, options)
 }
 
 func merged(given ...map[string]any) map[string]any {

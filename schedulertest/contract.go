@@ -46,7 +46,7 @@ type ContractOptions struct {
 	OneBatch bool
 
 	// StopWithin is how long the job may take to return when its context has ended. Zero
-	// means [StopWithinDefault].
+	// means [StopWithinDefault]. With odd parameters it has ten times as long to end.
 	StopWithin time.Duration
 }
 
@@ -91,7 +91,8 @@ func checks() []check {
 //   - resume: a [jobs.BatchJob] goes on after each batch in another replica, and ends
 //     with what one attempt does.
 //   - parameters: values of a wrong type, or out of their bounds, are refused; with those
-//     at the bounds, and the odd ones where there are none, it does not panic.
+//     at the bounds, and the odd ones where there are none, it does not panic, and ends
+//     within ten times StopWithin.
 //   - leaves_nothing: no goroutine, no open transaction, no session's advisory lock. The
 //     run's transaction is left to the scheduler.
 //
