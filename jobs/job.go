@@ -85,7 +85,8 @@ type Definition struct {
 	CatchUpMaxAge time.Duration
 
 	// DisabledByDefault leaves the job out of the schedule until a deployment
-	// enables it. The zero value schedules it.
+	// enables it. It can be run when somebody asks for it all the same. The zero value
+	// schedules it.
 	DisabledByDefault bool
 }
 
