@@ -18,7 +18,7 @@ type ParameterType string
 // The types of parameters, with the Go type that [Parameters] holds and the form
 // in JSON and YAML.
 const (
-	// TypeInteger: int64; a whole number.
+	// TypeInteger: int64; a whole number, of less than 2^53.
 	TypeInteger ParameterType = "integer"
 	// TypeNumber: float64; a number.
 	TypeNumber ParameterType = "number"
@@ -288,12 +288,17 @@ func toFloat(value any) (float64, bool) {
 	return 0, false
 }
 
-// toInteger refuses fractions and numbers beyond 2^53, which JSON cannot carry
-// exactly.
+// integerMax is the largest integer that JSON carries exactly: 2^53 may have been the next.
+const integerMax = 1<<53 - 1
+
+// toInteger refuses fractions, and what JSON cannot carry exactly.
 func toInteger(value any) (int64, error) {
 	f, ok := toFloat(value)
-	if !ok || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+	if !ok || f != math.Trunc(f) {
 		return 0, fmt.Errorf("must be a whole number, not %s", describe(value))
+	}
+	if math.Abs(f) > integerMax {
+		return 0, fmt.Errorf("must be a whole number from -%[1]d to %[1]d, as far as JSON is exact, not %[2]s: give a larger one as a string", integerMax, describe(value))
 	}
 	return int64(f), nil
 }

@@ -2,6 +2,8 @@ package jobs_test
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,4 +53,22 @@ func TestParametersSurviveJSON(t *testing.T) {
 	got, err := jobs.Resolve(read)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
+}
+
+// An integer is exact, or refused.
+func TestIntegersThatJSONCannotCarry(t *testing.T) {
+	t.Parallel()
+	d := jobs.Definition{Name: "j", Parameters: []jobs.Parameter{{Name: "id", Type: jobs.TypeInteger, Default: 1}}}
+	for _, text := range []string{"9007199254740991", "-9007199254740991", "7.0"} {
+		p, err := jobs.ResolveJSON(d, []byte(`{"id": `+text+`}`))
+		require.NoError(t, err, text)
+		require.Equal(t, strings.TrimSuffix(text, ".0"), strconv.FormatInt(p.Int("id"), 10))
+	}
+	for _, text := range []string{"9007199254740992", "9007199254740993", "-9007199254740993", "1234567890123456789", "1e30"} {
+		_, err := jobs.ResolveJSON(d, []byte(`{"id": `+text+`}`))
+		require.ErrorIs(t, err, jobs.ErrInvalidParameter, text)
+		require.ErrorContains(t, err, "give a larger one as a string", text)
+	}
+	_, err := jobs.Resolve(d, map[string]any{"id": int64(1<<53 + 1)})
+	require.ErrorIs(t, err, jobs.ErrInvalidParameter)
 }
