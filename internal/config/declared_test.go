@@ -112,6 +112,7 @@ func TestBadDeclaredJobs(t *testing.T) {
 			`c.yaml:4:27: exec.command: must be a string, not the number 5`,
 		}},
 		{"another command", entry("exec: {command: [./x], env: {SCHEDULER_JOB: x}}\n"), []string{`c.yaml:4:21: job "a": exec.command: "./x" is relative`}},
+		{"a variable with a sign", entry("exec: {command: [ls], env: {A=B: x}}\n"), []string{`job "a": exec.env.A=B: "A=B" is no name of a variable`}},
 		{"more of a command", entry("exec: {command: [ls], env: {SCHEDULER_JOB: x}, directory: here, grace: 1h}\n"), []string{
 			`c.yaml:4:48: job "a": exec.env.SCHEDULER_JOB: the names that begin`, `c.yaml:4:63: job "a": exec.directory: "here" is not an absolute path`, `c.yaml:4:76: job "a": exec.grace: is 1h0m0s`,
 		}},

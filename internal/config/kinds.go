@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -145,6 +146,9 @@ func makeExec(d *document, node *yaml.Node, entry *fileJob, definition jobs.Defi
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if strings.Contains(name, "=") { // it would be another variable, with another value
+			return nil, &jobs.FieldError{Field: "exec.env." + name, Err: fmt.Errorf("%q is no name of a variable, since it has a =", name)}
+		}
 		c.Environ = append(c.Environ, name+"="+env[name])
 	}
 	return declared.Exec(c)
