@@ -178,6 +178,12 @@ func TestHTTPAPI(t *testing.T) {
 	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/runs?status=odd", "", "must be one of")
 	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/agenda?within=-1h", "")
 	s.refuses(http.StatusBadRequest, "bad_request", "GET", "/jobs/yearly_hit/explain", "", "is neither made of cleanup rules nor a declared partition job")
+	for _, text := range []string{"%00", "%ff"} {
+		s.refuses(http.StatusBadRequest, "bad_request", "GET", "/jobs/"+text, "", "NUL or bytes that are not UTF-8")
+		s.refuses(http.StatusBadRequest, "bad_request", "GET", "/runs?job="+text, "", "NUL or bytes that are not UTF-8")
+	}
+	s.refuses(http.StatusBadRequest, "bad_request", "POST", "/jobs/yearly_hit/pause", `{"reason": "\u0000"}`)
+	s.refuses(http.StatusBadRequest, "bad_request", "POST", "/jobs/yearly_hit/run", `{"parameters": {"size": "\u0000"}}`)
 	s.refuses(http.StatusBadRequest, "invalid_schedule", "GET", "/jobs/yearly_hit/next?schedule=61+*+*+*+*", "", "minute")
 	s.refuses(http.StatusBadRequest, "invalid_schedule", "POST", "/jobs/yearly_hit/reschedule", `{"schedule": "every day"}`)
 	s.refuses(http.StatusBadRequest, "invalid_parameter", "POST", "/jobs/yearly_hit/run", `{"parameters": {"odd": 1}}`, "odd")

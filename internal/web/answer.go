@@ -72,6 +72,8 @@ func refusalOf(err error) *refusal {
 		return &refusal{http.StatusConflict, "not_runnable", err.Error()}
 	case errors.Is(err, scheduler.ErrSchema):
 		return &refusal{http.StatusServiceUnavailable, "schema", err.Error()}
+	case errors.As(err, &pgErr) && (pgErr.Code == "22021" || pgErr.Code == "22P05"): // character_not_in_repertoire, untranslatable_character
+		return &refusal{http.StatusBadRequest, "bad_request", "a text in it holds NUL or bytes that are not UTF-8"}
 	case errors.As(err, &pgErr) && pgErr.Code == "42501":
 		return &refusal{http.StatusForbidden, "permission_denied", "the replica's database role may not do this: " + pgErr.Message}
 	case errors.Is(err, context.DeadlineExceeded):
