@@ -133,14 +133,23 @@ func (c *command) check() error {
 	if _, err := c.program(); err != nil {
 		errs = append(errs, &jobs.FieldError{Field: "exec.command", Err: err})
 	}
-	if c.config.Directory != "" {
-		if info, err := os.Stat(c.config.Directory); err != nil {
-			errs = append(errs, &jobs.FieldError{Field: "exec.directory", Err: err})
-		} else if !info.IsDir() {
-			errs = append(errs, &jobs.FieldError{Field: "exec.directory", Err: fmt.Errorf("%s is not a directory", c.config.Directory)})
-		}
+	if err := c.checkDirectory(); err != nil {
+		errs = append(errs, &jobs.FieldError{Field: "exec.directory", Err: err})
 	}
 	return errors.Join(errs...)
+}
+
+// checkDirectory says whether the command can be run where it is to. Of a directory that is
+// not there the system says as if it were the program.
+func (c *command) checkDirectory() error {
+	if c.config.Directory == "" {
+		return nil
+	}
+	info, err := os.Stat(c.config.Directory)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", c.config.Directory)
+	}
+	return err
 }
 
 // program is the path of what is run.
@@ -183,6 +192,9 @@ func (c *command) run(ctx context.Context, run *jobs.Run) (outcome, error) {
 	path, err := c.program()
 	if err != nil {
 		return outcome{}, err
+	}
+	if err := c.checkDirectory(); err != nil {
+		return outcome{}, fmt.Errorf("the command's directory: %w", err)
 	}
 	environ, err := c.environ(run)
 	if err != nil {

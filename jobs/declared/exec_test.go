@@ -172,7 +172,10 @@ func TestExecRefuses(t *testing.T) {
 		_, _, err = attempt(t, job, nil)
 		require.Error(t, err)
 	}
-	job := shellJob(t, "exit 1", nil)
+	job := shellJob(t, "exit 0", func(c *declared.ExecConfig) { c.Directory = "/nonexistent" })
+	_, _, err = attempt(t, job, nil)
+	require.ErrorContains(t, err, "the command's directory: stat /nonexistent")
+	job = shellJob(t, "exit 1", nil)
 	require.NoError(t, job.(jobs.Checker).Check(t.Context(), nil))
 	_, message, err := attempt(t, job, func(run *jobs.Run) { run.DryRun = true })
 	require.NoError(t, err)
