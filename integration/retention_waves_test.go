@@ -34,3 +34,18 @@ func TestCleanupUpdatesInPlace(t *testing.T) {
 	})
 	t.Logf("%d pages", pages)
 }
+
+// Few rows, or few pages, are not worth a transaction for each row of a page.
+func TestCleanupOfASmallTableTakesFewTransactions(t *testing.T) {
+	t.Parallel()
+	c := newCleaning(t, platformTables)
+	c.exec(t, `INSERT INTO user_sessions (session_id, started_at, last_activity_at)
+		SELECT gen_random_uuid()::text, now() - interval '1 day', now() - interval '1 day' FROM generate_series(1, 277);
+		ANALYZE user_sessions`)
+	r := c.newRun(t, cleanup.InactiveSessions(), nil)
+	require.Equal(t, int64(277), r.mustWork(t).Rows())
+	transactions := fetch[int64](t, c, "SELECT count(DISTINCT xmin::text) FROM user_sessions")
+	require.LessOrEqual(t, transactions, int64(10))
+	require.Equal(t, transactions, r.targets["sessions"].Batches)
+	require.Contains(t, r.targets["sessions"].Plan, "too few pages for waves")
+}

@@ -12,6 +12,9 @@ const (
 	// segmentPages is the number of pages of a segment, within which the waves go. They
 	// are in memory when the next wave comes, and the next one begins soon.
 	segmentPages = 2048
+	// waveRows is the fewest rows of a wave: to let fewer stay on their pages saves less
+	// than the transaction of their own costs.
+	waveRows = 32
 	// chunkRows is the most rows of a list that is kept.
 	chunkRows = 1000
 	// rangePages is the number of pages of a range that is kept, and rangeDensity the
@@ -119,7 +122,8 @@ func (c *collector) cut() error {
 	return nil
 }
 
-// cutWaves takes the first row of every page, then the second, and so on.
+// cutWaves takes the first row of every page, then the second, and so on. Each wave has no
+// more rows than the one before; those that have too few are none, but one list.
 func (c *collector) cutWaves(rows []pgtype.TID) error {
 	waves := make([][]pgtype.TID, 0, c.waves)
 	n := 0
@@ -134,11 +138,22 @@ func (c *collector) cutWaves(rows []pgtype.TID) error {
 		n++
 	}
 	for n, wave := range waves {
-		for part := range slices.Chunk(wave, chunkRows) {
-			c.list = append(c.list, part...)
-			if err := c.flush(n + 1); err != nil {
-				return err
-			}
+		if len(wave) < waveRows {
+			return c.flushAll(slices.Concat(waves[n:]...), 0)
+		}
+		if err := c.flushAll(wave, n+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushAll makes chunks of rows.
+func (c *collector) flushAll(rows []pgtype.TID, wave int) error {
+	for part := range slices.Chunk(rows, chunkRows) {
+		c.list = append(c.list, part...)
+		if err := c.flush(wave); err != nil {
+			return err
 		}
 	}
 	return nil

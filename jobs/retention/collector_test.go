@@ -46,9 +46,9 @@ func repeat(n, count int) []int { return slices.Repeat([]int{n}, count) }
 
 func TestWavesTakeOneRowOfEveryPage(t *testing.T) {
 	t.Parallel()
-	c, chunks := collected(t, wayWaves, slices.Concat(repeat(3, segmentPages), []int{0, 1, 2}))
+	c, chunks := collected(t, wayWaves, slices.Concat(repeat(3, segmentPages), []int{0}, repeat(2, waveRows)))
 	require.Equal(t, 3, c.waves)
-	require.Equal(t, int64(segmentPages+2), c.pages)
+	require.Equal(t, int64(segmentPages+waveRows), c.pages)
 	seen := map[pgtype.TID]bool{}
 	for _, chunk := range chunks {
 		pages := map[uint32]bool{}
@@ -59,10 +59,24 @@ func TestWavesTakeOneRowOfEveryPage(t *testing.T) {
 			require.Equal(t, chunk.Wave, int(ctid.OffsetNumber))
 		}
 	}
-	require.Len(t, seen, 3*segmentPages+3)
+	require.Len(t, seen, 3*segmentPages+2*waveRows)
 	// The first segment is done when the second begins.
 	require.Equal(t, 1, chunks[0].Wave)
 	require.Equal(t, []int{1, 2}, []int{chunks[len(chunks)-2].Wave, chunks[len(chunks)-1].Wave})
+}
+
+// A transaction of its own is not worth while for a few rows.
+func TestWavesOfFewRowsAreOneList(t *testing.T) {
+	t.Parallel()
+	_, chunks := collected(t, wayWaves, repeat(100, waveRows-1))
+	require.Len(t, chunks, (100*(waveRows-1)+chunkRows-1)/chunkRows)
+	require.Zero(t, chunks[0].Wave)
+	// The rows of many pages go in waves, what a few pages have more of does not.
+	_, chunks = collected(t, wayWaves, slices.Concat(repeat(2, waveRows), []int{50}))
+	require.Len(t, chunks, 3)
+	require.Equal(t, []int{1, 2, 0}, []int{chunks[0].Wave, chunks[1].Wave, chunks[2].Wave})
+	require.Len(t, chunks[0].CTIDs, waveRows+1)
+	require.Len(t, chunks[2].CTIDs, 48)
 }
 
 func TestRangesWhereMostRowsGo(t *testing.T) {

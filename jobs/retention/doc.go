@@ -40,6 +40,8 @@
 // Waves, for a rule with [Rule.Set] whose columns no index has to do with: the rows of
 // a page change in different transactions. The room that an earlier row's old version
 // held is then free, the new version stays on the page, and no index is touched (HOT).
+// Where a wave would have fewer than 32 rows, that saves less than its transaction costs,
+// and the rest goes in as few as the batches' time allows.
 // A transaction that stays open elsewhere, such as a report or a dump, keeps old
 // versions from being removed: the updates then cost what one big UPDATE costs, and
 // the run says so.

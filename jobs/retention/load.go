@@ -22,7 +22,7 @@ const (
 type piece struct {
 	// rows is how many candidates it has; 0: it is none.
 	rows int64
-	// wave is that of its first row.
+	// wave is that of its first row; 0: of none.
 	wave int
 	// ctids are its rows; empty for a range.
 	ctids []pgtype.TID
@@ -106,7 +106,7 @@ func (a *attempt) loadedEnd() int64 {
 
 // cut takes the next batch, of about so many rows, from chunks of which the first
 // holds candidate number next. It takes chunks of one kind, and of one wave: rows of one
-// page must not change in the same batch.
+// page do not change in the same batch then.
 func cut(chunks []sql.Chunk, next, block int64, size int) piece {
 	p := piece{wave: chunks[0].Wave, next: next}
 	isRange := chunks[0].IsRange()

@@ -186,6 +186,9 @@ func (w *work) describe(u unit) string {
 		if u.Waves > 0 {
 			text += fmt.Sprintf(", at most %d a page", u.Waves)
 		}
+		if w.way == wayWaves && u.Pages < waveRows {
+			text += ", which is too few pages for waves: rows of one page change together"
+		}
 	}
 	return text
 }
