@@ -203,7 +203,9 @@ func TestSubscribeToManyAtOnce(t *testing.T) {
 	const end = `INSERT INTO scheduler.job_runs (job_name, tick, trigger, status, finished_at)
 		SELECT 'j', now() + n * interval '1 second', 'manual', 'success', clock_timestamp() FROM generate_series(1, $1) n`
 	exec1(t, db, end, 700)
-	all, err := client.Subscribe(t.Context(), scheduler.Subscription{})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*waitRun)
+	defer cancel()
+	all, err := client.Subscribe(ctx, scheduler.Subscription{})
 	require.NoError(t, err)
 	late, err := db.Conn(t).Begin(t.Context())
 	require.NoError(t, err)
@@ -221,6 +223,7 @@ func TestSubscribeToManyAtOnce(t *testing.T) {
 			break
 		}
 	}
+	require.Len(t, seen, 1203)
 }
 
 // A time that is finer than the ledger's gives no run twice.

@@ -91,6 +91,12 @@ func TestJobThatIgnoresItsContext(t *testing.T) {
 			}
 			<-until
 		},
+		"on a connection of its own": func(ctx context.Context, run *jobs.Run, until <-chan struct{}) {
+			if conn, err := run.Connect(ctx); err == nil {
+				_, _ = conn.Exec(context.WithoutCancel(ctx), "SELECT pg_sleep(3600)")
+			}
+			<-until
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
