@@ -43,6 +43,8 @@ type call struct {
 	client *scheduler.Client
 	server *Server
 	r      *http.Request
+	// since is when a stream began, whose page must not be made older than it is.
+	since time.Time
 }
 
 // routes lists the API, in the order of its reference.

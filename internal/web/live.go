@@ -93,7 +93,7 @@ func (s *Server) live(read changing, shown func(r *http.Request) map[string]uint
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it back
-		stream := &stream{w: w, control: http.NewResponseController(w), sent: make(map[string]uint64), quiet: time.Now()}
+		stream := &stream{w: w, control: http.NewResponseController(w), sent: make(map[string]uint64), quiet: time.Now(), began: time.Now()}
 		maps.Copy(stream.sent, shown(r))
 		ticker := time.NewTicker(streamInterval)
 		defer ticker.Stop()
@@ -122,7 +122,7 @@ func (s *Server) step(r *http.Request, stream *stream, read changing) (last bool
 	if err != nil {
 		return false, stream.send("trouble", refusalOf(err).message)
 	}
-	parts, last, err := read(ctx, &call{client: client, server: s, r: r})
+	parts, last, err := read(ctx, &call{client: client, server: s, r: r, since: stream.began})
 	if err != nil {
 		return false, stream.send("trouble", refusalOf(err).message)
 	}
@@ -136,6 +136,8 @@ type stream struct {
 	// sent is the hash of each element as it was sent last.
 	sent  map[string]uint64
 	quiet time.Time
+	// began is later than when what the page holds was read.
+	began time.Time
 }
 
 // patch sends the elements that have changed.
@@ -184,7 +186,7 @@ func (s *Server) overviewParts(ctx context.Context, _ *call) ([]part, bool, erro
 }
 
 func (s *Server) jobParts(ctx context.Context, c *call) ([]part, bool, error) {
-	parts, err := s.jobStreams.of(c.name()).get(ctx, func(ctx context.Context) ([]part, time.Duration, error) {
+	parts, err := s.jobStreams.of(c.name()).since(ctx, c.since, func(ctx context.Context) ([]part, time.Duration, error) {
 		data, _, _, err := s.readJob(ctx, c)
 		return data.parts, streamInterval, err
 	})

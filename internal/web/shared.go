@@ -11,7 +11,8 @@ type shared[T any] struct {
 	turn  chan struct{}
 	value T
 	err   error
-	until time.Time
+	// read is when the value was begun to be read, until when it is too old.
+	read, until time.Time
 }
 
 func newShared[T any]() *shared[T] { return &shared[T]{turn: make(chan struct{}, 1)} }
@@ -24,16 +25,22 @@ const far = 100 * 365 * 24 * time.Hour
 
 // get gives the value, or reads it if it is too old. read says for how long the value
 // is good; it is not interrupted when the one for whom it is read has gone.
-func (s *shared[T]) get(ctx context.Context, read func(context.Context) (T, time.Duration, error)) (value T, err error) {
+func (s *shared[T]) get(ctx context.Context, read func(context.Context) (T, time.Duration, error)) (T, error) {
+	return s.since(ctx, time.Time{}, read)
+}
+
+// since is get for one who knows what was at a time, and wants nothing older.
+func (s *shared[T]) since(ctx context.Context, t time.Time, read func(context.Context) (T, time.Duration, error)) (value T, err error) {
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
 		return value, ctx.Err()
 	}
 	defer func() { <-s.turn }()
-	if time.Now().Before(s.until) {
+	if time.Now().Before(s.until) && !s.read.Before(t) {
 		return s.value, s.err
 	}
+	s.read = time.Now()
 	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
 	var good time.Duration
@@ -50,6 +57,6 @@ func (s *shared[T]) end(because error) (value T, err error) {
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	value, err = s.value, s.err
-	s.err, s.until = because, time.Now().Add(far)
+	s.err, s.read, s.until = because, time.Now().Add(far), time.Now().Add(far)
 	return value, err
 }

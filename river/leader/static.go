@@ -43,9 +43,6 @@ func (s *Static) Run(ctx context.Context, lead LeadFunc) {
 	_ = lead(ctx, term)
 }
 
-// HoldPresence waits for the end of ctx.
-func (*Static) HoldPresence(ctx context.Context) { <-ctx.Done() }
-
 func (s *Static) wait(ctx context.Context, d time.Duration) (bool, error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
