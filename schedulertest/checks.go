@@ -432,7 +432,7 @@ func tried(p jobs.Parameter) []any {
 	values := make([]any, 0, len(bounds)+len(p.Enum)+5)
 	switch p.Type {
 	case jobs.TypeInteger:
-		for _, b := range append(bounds, -1, 0, 1, 1<<53, -1<<53) {
+		for _, b := range append(bounds, -1, 0, 1, 1<<53-1, -(1<<53 - 1)) {
 			values = append(values, int64(b))
 		}
 	case jobs.TypeNumber:

@@ -276,7 +276,7 @@ func badJobs() map[string]badJob {
 			_ = 100 / run.Parameters.Int("most")
 			return good(ctx, run)
 		})},
-		"waits as long as it is told": {check: "parameters", says: "with most = 9007199254740992 the job has not ended after 1s", options: ContractOptions{StopWithin: 100e6}, job: bad(func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
+		"waits as long as it is told": {check: "parameters", says: "with most = 9007199254740991 the job has not ended after 1s", options: ContractOptions{StopWithin: 100e6}, job: bad(func(ctx context.Context, run *jobs.Run) (jobs.Result, error) {
 			if run.Parameters.Int("most") > 100 {
 				<-ctx.Done()
 				return jobs.Result{}, ctx.Err()
