@@ -239,7 +239,8 @@ func (j *PartitionJob) checkTable(t sql.PartitionedTable) error {
 }
 
 // ExplainOn shows which partitions a run would make, and which it would take, with their
-// bounds and statements, in the database of a run. Of the run it needs the schema, the parameters, Now and the beginner.
+// bounds and statements, in the database of a run. Of the run it needs the schema, the
+// parameters, Now and the beginner.
 func (j *PartitionJob) ExplainOn(ctx context.Context, run *jobs.Run) ([]retention.Explanation, error) {
 	w := &partitionWork{job: j, run: run, sql: sql.For(run.Schema)}
 	err := w.plan(ctx)
